@@ -1,0 +1,1 @@
+"""Where uploads and outputs live: the protocol and its backends."""

@@ -1,0 +1,98 @@
+"""From a JSON body to a typed request, or to one InvalidOptions that lists every fault with its JSON path; pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from flowscale.errors import InvalidOptions
+
+MAX_FAULTS = 20
+"""Faults listed in one answer: enough to mend a request, bounded for a hostile one."""
+
+
+class Strict(BaseModel):
+    """Base of everything a client may send: camelCase names, no unknown keys, no coercion, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,  # our own code names fields in Python's way; `parse` holds clients to the aliases
+        validate_by_alias=True,
+    )
+
+
+RequestModel = TypeVar("RequestModel", bound=BaseModel)
+
+
+def parse(model: type[RequestModel], body: bytes) -> RequestModel:
+    """The body as `model`. Raises InvalidOptions, whose details name each fault as {"path", "message"}."""
+    try:
+        return model.model_validate_json(body, by_alias=True, by_name=False)
+    except ValidationError as error:
+        faults = [_fault(model, detail) for detail in error.errors(include_url=False, include_input=False)]
+    shown = faults[:MAX_FAULTS]
+    first = shown[0]
+    more = f" (and {len(faults) - 1} more, see details)" if len(faults) > 1 else ""
+    where = "" if first["path"] == "$" else f"{first['path']}: "
+    raise InvalidOptions(
+        f"The request has options that cannot be used: {where}{first['message']}{more}.",
+        details={"faults": shown},
+    )
+
+
+def json_path(location: Iterable[int | str]) -> str:
+    """`("sources", 2, "start")` as `$.sources[2].start`. Names longer than 60 characters are cut."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in location]
+    return "$" + "".join(parts)
+
+
+def _fault(model: type[BaseModel], detail: ErrorDetails) -> dict[str, str]:
+    location = detail["loc"]
+    kind = detail["type"]
+    message = detail["msg"]
+    if kind == "extra_forbidden":
+        known = _names_at(model, location[:-1])
+        message = "unknown option"
+        if nearest := difflib.get_close_matches(str(location[-1]), known, n=1):
+            message += f"; did you mean {nearest[0]!r}"
+    elif kind == "json_invalid":
+        message = f"the body is not valid JSON ({detail.get('ctx', {}).get('error', 'unreadable')})"
+    elif kind == "missing":
+        message = "this option is required"
+    elif kind == "finite_number":
+        message = "must be a finite number, not NaN or infinity"
+    elif message.startswith("Input should be "):
+        message = "must be " + message.removeprefix("Input should be ")
+    return {"path": json_path(location), "message": message}
+
+
+def _names_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The option names allowed at a place, found by walking the models along the path; [] when it leads out."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = {field.alias or name: field for name, field in current.model_fields.items()}
+        if part not in fields or not (inner := _model_in(fields[part].annotation)):
+            return []
+        current = inner
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        if found := _model_in(argument):
+            return found
+    return None
