@@ -1,0 +1,292 @@
+"""From what was asked and what the sources are, to exactly what FFmpeg shall make; pure.
+
+A plan is numbers only: which part of which file, at which speed, at which size, how long the result is. The
+command builder turns it into arguments, the verifier holds the result against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded
+from flowscale.specs import Cut, Fit, Format, Quality, RenderSpec, Resize, microseconds
+from flowscale_worker.source import MAX_RATE, Picture, SourceInfo
+
+STILL_US = 5_000_000
+"""How long a still picture is shown when no trim says otherwise: 5 s."""
+
+MAX_SOUND_RATE = 48_000
+"""Hz; what AAC and Opus players all support."""
+
+LOSSLESS_FORMATS = frozenset(
+    {"yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"},
+)
+"""Pixel formats that both lossless encoders take as they are; anything else becomes yuv444p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How one picture becomes the canvas: scale, then crop or pad. Sizes in pixels, all even."""
+
+    scale: tuple[int, int] | None
+    crop: tuple[int, int, int, int] | None  # width, height, x, y
+    pad: tuple[int, int, int, int] | None  # width, height, x, y
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One piece of the output's timeline."""
+
+    source: int  # which of the files
+    info: SourceInfo
+    start_us: int  # in the source
+    length_us: int  # in the source
+    speed: float
+    geometry: Geometry | None  # None without a picture
+    frames: int  # of the output
+
+    @property
+    def output_us(self) -> int:
+        return round(self.length_us / self.speed)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderPlan:
+    """What FFmpeg shall make. One clip is rendered as it is; several are brought to one form and joined."""
+
+    clips: tuple[Clip, ...]
+    width: int | None  # None: sound only
+    height: int | None
+    frame_rate: Fraction
+    pixel_format: str
+    sound_rate: int | None  # Hz; None: no sound
+    channels: int
+    volume: float
+    fade_in_us: int
+    fade_out_us: int
+    length_us: int  # what the result should measure
+    container: Format
+    quality: Quality
+
+    @property
+    def joined(self) -> bool:
+        return len(self.clips) > 1
+
+    @property
+    def video_codec(self) -> str | None:
+        if self.width is None:
+            return None
+        return "vp9" if self.container is Format.WEBM else "h264"
+
+    @property
+    def audio_codec(self) -> str | None:
+        if self.sound_rate is None:
+            return None
+        return "opus" if self.container is Format.WEBM else "aac"
+
+
+def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds: float) -> RenderPlan:
+    """The plan. Raises EmptyOutput when nothing is left, InvalidMedia when the sources cannot do it, LimitExceeded."""
+    if spec.resize and not any(source.picture for source in sources):
+        raise InvalidMedia("The source has no picture, so it cannot be resized: leave resize out.")
+    pictured = [source.picture for source in sources if source.picture]
+    with_sound = not spec.audio.mute and any(source.sound for source in sources)
+    if not pictured and not with_sound:
+        raise EmptyOutput("The source has sound only and audio.mute removes it: nothing is left to render.")
+    cuts = _cuts(spec, sources)
+    frame_rate = _frame_rate(spec, pictured)
+    canvas = _canvas(spec.resize, pictured[0]) if pictured else None
+    clips = tuple(_clip(cut, sources[cut.source], spec.resize, canvas, frame_rate, len(cuts)) for cut in cuts)
+    length_us = _length(clips, with_sound)
+    if length_us > max_seconds * 1_000_000:
+        raise LimitExceeded(f"The result would be {length_us / 1e6:.0f} s long; at most {max_seconds:.0f} s are made.")
+    if canvas and not clips[0].frames and len(clips) == 1:
+        raise EmptyOutput(
+            _nothing_there(clips[0].start_us, clips[0].info.picture.end_us if clips[0].info.picture else 0)
+        )
+    size = (clips[0].geometry.width, clips[0].geometry.height) if len(clips) == 1 and clips[0].geometry else canvas
+    return RenderPlan(
+        clips=clips,
+        width=size[0] if size else None,
+        height=size[1] if size else None,
+        frame_rate=frame_rate,
+        pixel_format=_pixel_format(spec.quality, pictured),
+        sound_rate=_sound_rate(spec.format, sources) if with_sound else None,
+        channels=1 if all(source.sound is None or source.sound.channels == 1 for source in sources) else 2,
+        volume=spec.audio.volume,
+        fade_in_us=min(microseconds(spec.audio.fade_in), length_us),
+        fade_out_us=min(microseconds(spec.audio.fade_out), length_us),
+        length_us=length_us,
+        container=spec.format,
+        quality=spec.quality,
+    )
+
+
+def fit_picture(width: int, height: int, target: tuple[int, int], fit: Fit) -> Geometry:
+    """How a picture of `width` x `height` comes into `target` (even numbers); no side falls below 2."""
+    wide, high = target
+    if fit is Fit.FILL:
+        return _geometry((width, height), (wide, high), None, None)
+    by_width, by_height = Fraction(wide, width), Fraction(high, height)
+    if fit is Fit.COVER:
+        factor = max(by_width, by_height)
+        scaled = max(wide, _even(width * factor)), max(high, _even(height * factor))
+        crop = None if scaled == target else (wide, high, (scaled[0] - wide) // 2, (scaled[1] - high) // 2)
+        return _geometry((width, height), scaled, crop, None)
+    factor = min(by_width, by_height)
+    scaled = min(wide, _even(width * factor)), min(high, _even(height * factor))
+    if fit is Fit.INSIDE or scaled == target:
+        return _geometry((width, height), scaled, None, None)
+    x, y = (wide - scaled[0]) // 4 * 2, (high - scaled[1]) // 4 * 2  # even, so that chroma does not shift
+    return _geometry((width, height), scaled, None, (wide, high, x, y))
+
+
+def _geometry(
+    source: tuple[int, int],
+    scaled: tuple[int, int],
+    crop: tuple[int, int, int, int] | None,
+    pad: tuple[int, int, int, int] | None,
+) -> Geometry:
+    final = crop or pad or (*scaled, 0, 0)
+    return Geometry(None if scaled == source else scaled, crop, pad, final[0], final[1])
+
+
+def _own_size(picture: Picture) -> Geometry:
+    """The picture's own size, an odd last column or row cut off."""
+    wide, high = max(2, picture.width // 2 * 2), max(2, picture.height // 2 * 2)
+    if picture.width < 2 or picture.height < 2:
+        return fit_picture(picture.width, picture.height, (wide, high), Fit.FILL)
+    crop = None if (wide, high) == (picture.width, picture.height) else (wide, high, 0, 0)
+    scale = None if picture.square_pixels else (picture.width, picture.height)
+    return Geometry(scale, crop, None, wide, high)
+
+
+def _even(value: Fraction) -> int:
+    return max(2, round(value / 2) * 2)
+
+
+def _canvas(resize: Resize | None, first: Picture) -> tuple[int, int]:
+    """The size all clips share: what was asked for, else the first picture's own."""
+    if resize is None:
+        own = _own_size(first)
+        return own.width, own.height
+    target = resize.width // 2 * 2, resize.height // 2 * 2
+    if resize.fit is not Fit.INSIDE:
+        return target
+    inside = fit_picture(first.width, first.height, target, Fit.INSIDE)
+    return inside.width, inside.height
+
+
+def _clip(
+    cut: Cut,
+    info: SourceInfo,
+    resize: Resize | None,
+    canvas: tuple[int, int] | None,
+    frame_rate: Fraction,
+    count: int,
+) -> Clip:
+    length_us = cut.end_us - cut.start_us
+    shown_us = length_us
+    geometry = None
+    if info.picture and canvas:
+        if count == 1 and resize is None:
+            geometry = _own_size(info.picture)
+        else:
+            fit = resize.fit if resize and resize.fit is not Fit.INSIDE else Fit.CONTAIN
+            geometry = fit_picture(info.picture.width, info.picture.height, canvas, fit)
+            if geometry.scale is None and not info.picture.square_pixels:
+                geometry = Geometry(
+                    (info.picture.width, info.picture.height),
+                    geometry.crop,
+                    geometry.pad,
+                    geometry.width,
+                    geometry.height,
+                )
+        if not info.still and count == 1:
+            shown_us = min(length_us, info.picture.end_us - cut.start_us)
+    frames = max(0, round(Fraction(shown_us, 1_000_000) / Fraction(cut.speed) * frame_rate)) if canvas else 0
+    if shown_us > 0 and canvas:
+        frames = max(1, frames)
+    return Clip(cut.source, info, cut.start_us, length_us, cut.speed, geometry, frames)
+
+
+def _cuts(spec: RenderSpec, sources: tuple[SourceInfo, ...]) -> tuple[Cut, ...]:
+    if spec.timeline:
+        return tuple(_bounded(cut, sources[cut.source]) for cut in spec.timeline)
+    if len(sources) == 1:
+        end_us = microseconds(spec.trim.end) if spec.trim else _natural_end(sources[0])
+        start_us = microseconds(spec.trim.start) if spec.trim else 0
+        return (_bounded(Cut(start_us=start_us, end_us=end_us, speed=spec.speed), sources[0]),)
+    return _cut_joined(spec, sources)
+
+
+def _cut_joined(spec: RenderSpec, sources: tuple[SourceInfo, ...]) -> tuple[Cut, ...]:
+    """The trim lies on the joined timeline; each source gives the part of it that falls there."""
+    total_us = sum(map(_natural_end, sources))
+    start_us = microseconds(spec.trim.start) if spec.trim else 0
+    end_us = min(microseconds(spec.trim.end) if spec.trim else total_us, total_us)
+    if start_us >= end_us:
+        raise EmptyOutput(_nothing_there(start_us, total_us))
+    cuts, offset_us = [], 0
+    for index, source in enumerate(sources):
+        length_us = _natural_end(source)
+        begin, end = max(0, start_us - offset_us), min(length_us, end_us - offset_us)
+        if begin < end:
+            cuts.append(Cut(source=index, start_us=begin, end_us=end, speed=spec.speed))
+        offset_us += length_us
+    return tuple(cuts)
+
+
+def _natural_end(source: SourceInfo) -> int:
+    return STILL_US if source.still else source.end_us
+
+
+def _bounded(cut: Cut, source: SourceInfo) -> Cut:
+    """The cut within what the source has; a still has as much as is asked for."""
+    end_us = cut.end_us if source.still else min(cut.end_us, source.end_us)
+    if cut.start_us >= end_us:
+        raise EmptyOutput(_nothing_there(cut.start_us, source.end_us))
+    return Cut(source=cut.source, start_us=cut.start_us, end_us=end_us, speed=cut.speed)
+
+
+def _nothing_there(start_us: int, end_us: int) -> str:
+    return (
+        f"Nothing is left to render: the part asked for starts at {start_us / 1e6:.3f} s, "
+        f"and the source ends at {end_us / 1e6:.3f} s. Choose an earlier start."
+    )
+
+
+def _frame_rate(spec: RenderSpec, pictured: list[Picture]) -> Fraction:
+    if spec.frame_rate:
+        return Fraction(*spec.frame_rate)
+    return min(max((picture.frame_rate for picture in pictured), default=Fraction(25)), MAX_RATE)
+
+
+def _length(clips: tuple[Clip, ...], with_sound: bool) -> int:
+    """What the result should measure: joined clips are exact; a single one ends with its longer stream."""
+    if len(clips) > 1:
+        return sum(clip.output_us for clip in clips)
+    clip = clips[0]
+    if clip.info.still:
+        return clip.output_us
+    ends = [stream.end_us for stream in (clip.info.picture, clip.info.sound if with_sound else None) if stream]
+    shown_us = min(clip.length_us, max(ends) - clip.start_us)
+    if shown_us <= 0:
+        raise EmptyOutput(_nothing_there(clip.start_us, max(ends)))
+    return round(shown_us / clip.speed)
+
+
+def _pixel_format(quality: Quality, pictured: list[Picture]) -> str:
+    if quality is not Quality.LOSSLESS or not pictured:
+        return "yuv420p"
+    own = pictured[0].pixel_format
+    return own if own in LOSSLESS_FORMATS else "yuv444p"
+
+
+def _sound_rate(container: Format, sources: tuple[SourceInfo, ...]) -> int:
+    """Opus is 48 kHz always; AAC keeps the first source's rate where players take it."""
+    rates = [source.sound.sample_rate for source in sources if source.sound]
+    return 44_100 if container is not Format.WEBM and rates[0] == 44_100 else MAX_SOUND_RATE

@@ -1,0 +1,52 @@
+"""Examine a file with ffprobe, within a budget: what it is by content, then what its packets say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowscale.errors import InvalidMedia
+from flowscale.media import SNIFF_BYTES, MediaType, sniff
+from flowscale_worker import ffmpeg
+from flowscale_worker.command import probe_command
+from flowscale_worker.failures import classify, truncation
+from flowscale_worker.kit import Kit, checked
+from flowscale_worker.source import ReportReader, SourceInfo
+
+SECONDS_PER_GIB = 1.0
+"""Added to the time a probe may take: it reads the whole file, because headers lie."""
+
+
+def examine(path: Path, kit: Kit) -> SourceInfo:
+    """What the file at `path` (one we made) holds.
+
+    Raises InvalidMedia, LimitExceeded, RenderTimeout; Cancelled, LeaseLost, ShutDown when asked to stop.
+    """
+    media = recognise(path)
+    seconds = kit.settings.probe_timeout_seconds + SECONDS_PER_GIB * path.stat().st_size / 1024**3
+    report = ReportReader(kit.source_limits)
+    ended = checked(
+        ffmpeg.run(
+            kit.tools.ffprobe,
+            probe_command(str(path), media.demuxer, kit.allowance),
+            kit.limits(seconds),
+            clock=kit.clock,
+            on_line=report.feed,
+            should_stop=kit.should_stop,
+        ),
+        "examining the source",
+        seconds,
+    )
+    if ended.returncode != 0:
+        raise classify(ended.returncode, ended.stderr, doing="examining the source", seconds=ended.seconds)
+    if cut_short := truncation(ended.stderr):
+        raise cut_short
+    return report.finish(media.demuxer, still=media.is_still)
+
+
+def recognise(path: Path) -> MediaType:
+    """The kind of file by its first bytes. Raises InvalidMedia."""
+    with path.open("rb") as file:
+        media = sniff(file.read(SNIFF_BYTES))
+    if media is None:
+        raise InvalidMedia("The file is none of mp4, mov, webm, mkv, avi, jpeg, png, webp, whatever its name says.")
+    return media
