@@ -1,0 +1,70 @@
+# The one door to FlowScale. Every target brings what it needs (scripts/bootstrap) and then does its one thing.
+# Words for pytest: make test ARGS="-k lease -x"
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test test-unit test-contract test-integration check format generate bench clean
+
+bin := .venv/bin
+clip := .cache/clips/bigbuckbunny.mp4
+ARGS ?=
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## .venv with every extra, what the tests need, and the flowscale program
+	@scripts/bootstrap python
+
+demo: ## renders one real clip from upload to output, and prints where the output is
+	@scripts/bootstrap runtime ffmpeg clips
+	$(bin)/flowscale demo $(clip)
+
+dev: ## gateway, worker and web page in one process, until Ctrl-C
+	@scripts/bootstrap runtime ffmpeg
+	$(bin)/flowscale dev
+
+test: ## every test: unit, contract, integration
+	@scripts/bootstrap python ffmpeg redis chromium clips
+	$(bin)/pytest tests/unit tests/contract tests/integration $(ARGS)
+
+test-unit: ## unit tests alone: no network, no FFmpeg, seconds
+	@scripts/bootstrap python
+	$(bin)/pytest tests/unit $(ARGS)
+
+test-contract: ## contract tests alone: one suite for every queue and storage, the HTTP contract
+	@scripts/bootstrap python ffmpeg redis clips
+	$(bin)/pytest tests/contract $(ARGS)
+
+test-integration: ## integration tests alone: real Redis, FFmpeg, processes and browser
+	@scripts/bootstrap python ffmpeg redis chromium clips
+	$(bin)/pytest tests/integration $(ARGS)
+
+check: ## format, lint, types, import walls, lock file, drift of generated files
+	@scripts/bootstrap python
+	$(bin)/ruff format --check
+	$(bin)/ruff check
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+	@for folder in core api worker operator; do [ ! -e $$folder/__init__.py ] || \
+		{ echo "$$folder/__init__.py must go; docs/adr/0001-one-project-three-deployables.md says why" >&2; exit 1; }; done
+	.tools/bin/uv lock --check
+	$(bin)/python scripts/generate.py --check
+
+format: ## formats the code and mends what the linter can mend
+	@scripts/bootstrap python
+	$(bin)/ruff check --fix
+	$(bin)/ruff format
+
+generate: ## rewrites the generated files: docs/configuration.md, tests/golden/openapi.json
+	@scripts/bootstrap python
+	$(bin)/python scripts/generate.py
+
+bench: ## measures renders beside the bare ffmpeg command, and prints the figures
+	@scripts/bootstrap python ffmpeg redis clips
+	$(bin)/python bench/render.py $(ARGS)
+
+clean: ## removes what make has made and fetched here; never ./data
+	rm -rf .venv .tools .cache dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+		.hypothesis .schemathesis
+	find . \( -path ./.git -o -path ./data \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
