@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from flowscale.specs import Format, Quality
 from flowscale_worker.plan import Clip, Geometry, RenderPlan
-from flowscale_worker.source import REPORT_ENTRIES, Picture, SourceInfo
+from flowscale_worker.source import REPORT_ENTRIES, Picture
 
 DEMUXERS = ("mov", "matroska", "avi", "jpeg_pipe", "png_pipe", "webp_pipe")
 """Container readers that are ever opened: none that follows references to other files or hosts."""
@@ -50,6 +50,9 @@ VP9 = {
     Quality.HIGH: ("4", ("-crf", "24")),
     Quality.LOSSLESS: ("5", ("-lossless", "1")),
 }
+SEEK_MARGIN_US = 2_000
+"""Seeking aims this much before the first frame: Matroska rounds times to 1 ms, and a frame just before is lost."""
+
 SOUND_KBITS = {Quality.LOW: 96, Quality.MEDIUM: 128, Quality.HIGH: 192, Quality.LOSSLESS: 320}
 """Bits per second of stereo sound, in thousands; mono takes half."""
 
@@ -98,11 +101,11 @@ def filter_graph(plan: RenderPlan) -> str:
     chains: list[str] = []
     if not plan.joined:
         clip = plan.clips[0]
-        if plan.video_codec and clip.info.picture:
-            chains.append(f"[0:{clip.info.picture.index}]{_picture_chain(clip, plan)}[picture]")
-        if plan.audio_codec and clip.info.sound:
+        if plan.video_codec and clip.picture:
+            chains.append(f"[0:{clip.picture.index}]{_picture_chain(clip, plan)}[picture]")
+        if plan.audio_codec and clip.sound:
             steps = [*_sound_steps(clip, plan), *_loudness(plan)]
-            chains.append(f"[0:{clip.info.sound.index}]{','.join(steps)}[sound]")
+            chains.append(f"[0:{clip.sound.index}]{','.join(steps)}[sound]")
         return ";".join(chains)
     joints = ""
     for index, clip in enumerate(plan.clips):
@@ -123,12 +126,13 @@ def filter_graph(plan: RenderPlan) -> str:
 def _input(clip: Clip, path: str, allowance: Allowance, *, joined: bool) -> list[str]:
     # Many inputs are open at once when clips are joined; one thread each keeps their frame pools small.
     arguments = _reading_limits(clip.info.demuxer, allowance, threads=1 if joined else allowance.threads)
-    picture = clip.info.picture
+    picture = clip.picture
     if picture and picture.alpha and picture.codec in ("vp8", "vp9"):
         # FFmpeg's own VP8/VP9 decoders drop the alpha plane; libvpx reads it.
         arguments += ["-c:v", "libvpx" if picture.codec == "vp8" else "libvpx-vp9"]
     if not clip.info.still:
-        arguments += ["-ss", _seconds(clip.start_us), "-t", _seconds(clip.length_us)]
+        start = _seconds(max(0, clip.info.origin_us + clip.start_us - SEEK_MARGIN_US))
+        arguments += ["-seek_timestamp", "1", "-ss", start, "-t", _seconds(clip.length_us)]
     return [*arguments, "-i", f"file:{path}"]
 
 
@@ -147,34 +151,34 @@ _WHITELISTED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "jpeg
 
 
 def _picture_chain(clip: Clip, plan: RenderPlan) -> str:
-    picture, geometry = clip.info.picture, clip.geometry
+    picture, geometry = clip.picture, clip.geometry
     if picture is None or geometry is None:
         raise ValueError("a picture chain needs a picture")
     steps: list[str] = []
     rate = f"{plan.frame_rate.numerator}/{plan.frame_rate.denominator}"
     if clip.info.still:
         # The single frame is scaled once and then repeated.
-        steps += _geometry_steps(picture, geometry, plan.pixel_format)
+        steps += _geometry_steps(picture, geometry, plan.pixel_format, converted=_converted(clip))
         steps += ["loop=loop=-1:size=1", f"setpts=N/({rate}*TB)", f"fps={rate}"]
     else:
         if clip.speed != 1:
             steps.append(f"setpts=PTS/{clip.speed:.6f}")
         # From time zero, so that a picture that starts later than its sound keeps its place.
         steps.append(f"fps={rate}:start_time=0")
-        steps += _geometry_steps(picture, geometry, plan.pixel_format)
+        steps += _geometry_steps(picture, geometry, plan.pixel_format, converted=_converted(clip))
     if plan.joined:
         steps.append("tpad=stop_mode=clone:stop=-1")
     steps.append(f"trim=end_frame={clip.frames}")
     return ",".join(steps)
 
 
-def _geometry_steps(picture: Picture, geometry: Geometry, pixel_format: str) -> list[str]:
+def _geometry_steps(picture: Picture, geometry: Geometry, pixel_format: str, *, converted: bool) -> list[str]:
     steps = []
     if picture.alpha:
         # Over black: without it, what lies under transparent pixels would show.
         steps += ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
     scale = [f"{geometry.scale[0]}:{geometry.scale[1]}"] if geometry.scale else []
-    if picture.is_rgb or picture.alpha:
+    if converted:
         scale += ["out_color_matrix=bt709", "out_range=tv"]
     elif picture.full_range:
         scale += ["out_range=tv"]
@@ -189,7 +193,7 @@ def _geometry_steps(picture: Picture, geometry: Geometry, pixel_format: str) -> 
 
 
 def _joined_picture(index: int, clip: Clip, plan: RenderPlan) -> str:
-    picture = clip.info.picture
+    picture = clip.picture
     if picture:
         return f"[{index}:{picture.index}]{_picture_chain(clip, plan)}"
     rate = f"{plan.frame_rate.numerator}/{plan.frame_rate.denominator}"
@@ -199,9 +203,9 @@ def _joined_picture(index: int, clip: Clip, plan: RenderPlan) -> str:
 
 def _joined_sound(index: int, clip: Clip, plan: RenderPlan) -> str:
     samples = round(clip.output_us * (plan.sound_rate or 0) / 1_000_000)
-    if clip.info.sound:
+    if clip.sound:
         steps = [*_sound_steps(clip, plan), "apad", f"atrim=end_sample={samples}"]
-        return f"[{index}:{clip.info.sound.index}]{','.join(steps)}"
+        return f"[{index}:{clip.sound.index}]{','.join(steps)}"
     return f"anullsrc=r={plan.sound_rate}:cl={_layout(plan)},atrim=end_sample={samples}"
 
 
@@ -209,7 +213,12 @@ def _sound_steps(clip: Clip, plan: RenderPlan) -> list[str]:
     # async=1 with first_pts=0 fills gaps and a late start with silence, so that sound stays with the picture.
     steps = [f"aresample={plan.sound_rate}:async=1:first_pts=0"]
     steps.append(f"aformat=sample_fmts=fltp:sample_rates={plan.sound_rate}:channel_layouts={_layout(plan)}")
-    return steps + [f"atempo={factor:.6f}" for factor in tempo_factors(clip.speed)]
+    if clip.speed != 1 and clip.sound:
+        length_us = min(clip.length_us, clip.sound.end_us - clip.start_us)
+        steps += [f"atempo={factor:.6f}" for factor in tempo_factors(clip.speed)]
+        # atempo keeps back its last window, about 50 ms of the result.
+        steps.append(f"apad=whole_dur={_seconds(round(length_us / clip.speed))}")
+    return steps
 
 
 def tempo_factors(speed: float) -> list[float]:
@@ -238,7 +247,7 @@ def _loudness(plan: RenderPlan) -> list[str]:
 
 def _video_encoder(plan: RenderPlan, threads: int) -> list[str]:
     common = ["-threads:v", str(threads)]
-    if all(_converted(clip.info) for clip in plan.clips):
+    if all(_converted(clip) for clip in plan.clips):
         common += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
     if plan.video_codec == "vp9":
         speed, quality = VP9[plan.quality]
@@ -248,9 +257,12 @@ def _video_encoder(plan: RenderPlan, threads: int) -> list[str]:
     return ["-c:v", "libx264", "-preset", preset, *quality, *common]
 
 
-def _converted(info: SourceInfo) -> bool:
-    """Whether our scaling made its Y'CbCr, so that we know the matrix and must say so."""
-    return info.picture is not None and (info.picture.is_rgb or info.picture.alpha)
+def _converted(clip: Clip) -> bool:
+    """Whether we choose the matrix of its Y'CbCr (video's, BT.709), and must say so in the result.
+
+    RGB has none, a JPEG or WebP has that of photographs, and what is laid over black went through RGB.
+    """
+    return clip.picture is not None and (clip.info.still or clip.picture.is_rgb or clip.picture.alpha)
 
 
 def _audio_encoder(plan: RenderPlan) -> list[str]:

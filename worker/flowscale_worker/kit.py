@@ -12,6 +12,7 @@ from flowscale.settings import WorkerSettings
 from flowscale_worker.command import Allowance
 from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Ended, Limits, Tools
+from flowscale_worker.progress import EncodeProgress
 from flowscale_worker.source import SourceLimits
 
 
@@ -34,6 +35,7 @@ class Kit:
     clock: Clock
     should_stop: Callable[[], Stopped | None]
     tell: Tell
+    watch: Callable[[EncodeProgress], object] = lambda _: None  # hears each of FFmpeg's reports
 
     @property
     def allowance(self) -> Allowance:

@@ -60,6 +60,7 @@ def encode(plan: RenderPlan, files: Sequence[Path], output: Path, kit: Kit) -> N
     def hear(line: str) -> None:
         if progress.feed(line):
             kit.tell(progress.percent)
+            kit.watch(progress)
 
     seconds = kit.settings.render_timeout_seconds
     ended = checked(

@@ -6,12 +6,13 @@ command builder turns it into arguments, the verifier holds the result against i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded
 from flowscale.specs import Cut, Fit, Format, Quality, RenderSpec, Resize, microseconds
-from flowscale_worker.source import MAX_RATE, Picture, SourceInfo
+from flowscale_worker.source import MAX_RATE, Picture, Sound, SourceInfo
 
 STILL_US = 5_000_000
 """How long a still picture is shown when no trim says otherwise: 5 s."""
@@ -45,6 +46,8 @@ class Clip:
     start_us: int  # in the source
     length_us: int  # in the source
     speed: float
+    picture: Picture | None  # None where the source has none in this part
+    sound: Sound | None  # likewise
     geometry: Geometry | None  # None without a picture
     frames: int  # of the output
 
@@ -92,21 +95,18 @@ def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds:
     """The plan. Raises EmptyOutput when nothing is left, InvalidMedia when the sources cannot do it, LimitExceeded."""
     if spec.resize and not any(source.picture for source in sources):
         raise InvalidMedia("The source has no picture, so it cannot be resized: leave resize out.")
-    pictured = [source.picture for source in sources if source.picture]
-    with_sound = not spec.audio.mute and any(source.sound for source in sources)
+    cuts = _cuts(spec, sources)
+    used = [sources[cut.source] for cut in cuts]
+    pictured = [source.picture for source in used if source.picture]
+    with_sound = not spec.audio.mute and any(_sound_in(cut, source) for cut, source in zip(cuts, used, strict=True))
     if not pictured and not with_sound:
         raise EmptyOutput("The source has sound only and audio.mute removes it: nothing is left to render.")
-    cuts = _cuts(spec, sources)
     frame_rate = _frame_rate(spec, pictured)
     canvas = _canvas(spec.resize, pictured[0]) if pictured else None
     clips = tuple(_clip(cut, sources[cut.source], spec.resize, canvas, frame_rate, len(cuts)) for cut in cuts)
     length_us = _length(clips, with_sound)
     if length_us > max_seconds * 1_000_000:
         raise LimitExceeded(f"The result would be {length_us / 1e6:.0f} s long; at most {max_seconds:.0f} s are made.")
-    if canvas and not clips[0].frames and len(clips) == 1:
-        raise EmptyOutput(
-            _nothing_there(clips[0].start_us, clips[0].info.picture.end_us if clips[0].info.picture else 0)
-        )
     size = (clips[0].geometry.width, clips[0].geometry.height) if len(clips) == 1 and clips[0].geometry else canvas
     return RenderPlan(
         clips=clips,
@@ -114,8 +114,8 @@ def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds:
         height=size[1] if size else None,
         frame_rate=frame_rate,
         pixel_format=_pixel_format(spec.quality, pictured),
-        sound_rate=_sound_rate(spec.format, sources) if with_sound else None,
-        channels=1 if all(source.sound is None or source.sound.channels == 1 for source in sources) else 2,
+        sound_rate=_sound_rate(spec.format, used) if with_sound else None,
+        channels=1 if all(source.sound is None or source.sound.channels == 1 for source in used) else 2,
         volume=spec.audio.volume,
         fade_in_us=min(microseconds(spec.audio.fade_in), length_us),
         fade_out_us=min(microseconds(spec.audio.fade_out), length_us),
@@ -188,29 +188,34 @@ def _clip(
     frame_rate: Fraction,
     count: int,
 ) -> Clip:
-    length_us = cut.end_us - cut.start_us
-    shown_us = length_us
+    length_us = shown_us = cut.end_us - cut.start_us
+    picture = info.picture if info.still or (info.picture and info.picture.end_us > cut.start_us) else None
+    if count == 1 and info.picture and not picture:
+        raise EmptyOutput(_nothing_there(cut.start_us, info.picture.end_us))
     geometry = None
-    if info.picture and canvas:
-        if count == 1 and resize is None:
-            geometry = _own_size(info.picture)
-        else:
-            fit = resize.fit if resize and resize.fit is not Fit.INSIDE else Fit.CONTAIN
-            geometry = fit_picture(info.picture.width, info.picture.height, canvas, fit)
-            if geometry.scale is None and not info.picture.square_pixels:
-                geometry = Geometry(
-                    (info.picture.width, info.picture.height),
-                    geometry.crop,
-                    geometry.pad,
-                    geometry.width,
-                    geometry.height,
-                )
+    if picture and canvas:
+        geometry = _geometry_of(picture, resize, canvas, alone=count == 1)
         if not info.still and count == 1:
-            shown_us = min(length_us, info.picture.end_us - cut.start_us)
-    frames = max(0, round(Fraction(shown_us, 1_000_000) / Fraction(cut.speed) * frame_rate)) if canvas else 0
-    if shown_us > 0 and canvas:
-        frames = max(1, frames)
-    return Clip(cut.source, info, cut.start_us, length_us, cut.speed, geometry, frames)
+            shown_us = min(length_us, picture.end_us - cut.start_us)
+    frames = max(1, round(Fraction(shown_us, 1_000_000) / Fraction(cut.speed) * frame_rate)) if canvas else 0
+    sound = _sound_in(cut, info)
+    return Clip(cut.source, info, cut.start_us, length_us, cut.speed, picture, sound, geometry, frames)
+
+
+def _geometry_of(picture: Picture, resize: Resize | None, canvas: tuple[int, int], *, alone: bool) -> Geometry:
+    if alone and resize is None:
+        return _own_size(picture)
+    # The canvas of `inside` has the first picture's shape; others come into it whole.
+    fit = resize.fit if resize and resize.fit is not Fit.INSIDE else Fit.CONTAIN
+    geometry = fit_picture(picture.width, picture.height, canvas, fit)
+    if geometry.scale is None and not picture.square_pixels:
+        return replace(geometry, scale=(picture.width, picture.height))
+    return geometry
+
+
+def _sound_in(cut: Cut, info: SourceInfo) -> Sound | None:
+    """The source's sound, if any of it falls into the cut."""
+    return info.sound if info.sound and info.sound.end_us > cut.start_us else None
 
 
 def _cuts(spec: RenderSpec, sources: tuple[SourceInfo, ...]) -> tuple[Cut, ...]:
@@ -235,7 +240,7 @@ def _cut_joined(spec: RenderSpec, sources: tuple[SourceInfo, ...]) -> tuple[Cut,
         length_us = _natural_end(source)
         begin, end = max(0, start_us - offset_us), min(length_us, end_us - offset_us)
         if begin < end:
-            cuts.append(Cut(source=index, start_us=begin, end_us=end, speed=spec.speed))
+            cuts.append(_bounded(Cut(source=index, start_us=begin, end_us=end, speed=spec.speed), source))
         offset_us += length_us
     return tuple(cuts)
 
@@ -245,11 +250,23 @@ def _natural_end(source: SourceInfo) -> int:
 
 
 def _bounded(cut: Cut, source: SourceInfo) -> Cut:
-    """The cut within what the source has; a still has as much as is asked for."""
-    end_us = cut.end_us if source.still else min(cut.end_us, source.end_us)
-    if cut.start_us >= end_us:
+    """The cut within what the source has, from its nearest frame on; a still has as much as is asked for."""
+    if source.still:
+        return cut
+    if cut.start_us >= source.end_us:
         raise EmptyOutput(_nothing_there(cut.start_us, source.end_us))
-    return Cut(source=cut.source, start_us=cut.start_us, end_us=end_us, speed=cut.speed)
+    start_us = _nearest_frame(cut.start_us, source)
+    end_us = min(start_us + cut.end_us - cut.start_us, source.end_us)
+    return Cut(source=cut.source, start_us=start_us, end_us=end_us, speed=cut.speed)
+
+
+def _nearest_frame(time_us: int, source: SourceInfo) -> int:
+    """Between two frames, FFmpeg would show the later one twice and the sound would run ahead of it."""
+    if source.picture is None:
+        return time_us
+    rate = source.picture.frame_rate
+    nearest_us = round(round(time_us * rate / 1_000_000) * 1_000_000 / rate)
+    return nearest_us if nearest_us < source.picture.end_us else time_us
 
 
 def _nothing_there(start_us: int, end_us: int) -> str:
@@ -272,11 +289,8 @@ def _length(clips: tuple[Clip, ...], with_sound: bool) -> int:
     clip = clips[0]
     if clip.info.still:
         return clip.output_us
-    ends = [stream.end_us for stream in (clip.info.picture, clip.info.sound if with_sound else None) if stream]
-    shown_us = min(clip.length_us, max(ends) - clip.start_us)
-    if shown_us <= 0:
-        raise EmptyOutput(_nothing_there(clip.start_us, max(ends)))
-    return round(shown_us / clip.speed)
+    ends = [stream.end_us for stream in (clip.picture, clip.sound if with_sound else None) if stream]
+    return round(min(clip.length_us, max(ends) - clip.start_us) / clip.speed)
 
 
 def _pixel_format(quality: Quality, pictured: list[Picture]) -> str:
@@ -286,7 +300,7 @@ def _pixel_format(quality: Quality, pictured: list[Picture]) -> str:
     return own if own in LOSSLESS_FORMATS else "yuv444p"
 
 
-def _sound_rate(container: Format, sources: tuple[SourceInfo, ...]) -> int:
+def _sound_rate(container: Format, sources: Sequence[SourceInfo]) -> int:
     """Opus is 48 kHz always; AAC keeps the first source's rate where players take it."""
     rates = [source.sound.sample_rate for source in sources if source.sound]
     return 44_100 if container is not Format.WEBM and rates[0] == 44_100 else MAX_SOUND_RATE

@@ -30,6 +30,9 @@ STANDARD_RATES = tuple(
 MAX_RATE = Fraction(120)
 """Highest frame rate of an output; faster sources are thinned to it."""
 
+LEAD_IN_SECONDS = 0.1
+"""Longest lead-in of sound encoders: AAC 44 to 48 ms, MP3 25 ms, Opus 7 ms, and room for two in a row."""
+
 _ALPHA = ("yuva", "rgba", "argb", "abgr", "bgra", "gbrap", "ya8", "ya16", "pal8")
 _RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "gray", "ya", "mono")
 
@@ -76,6 +79,7 @@ class SourceInfo:
     still: bool  # a single picture without a length of its own
     picture: Picture | None
     sound: Sound | None
+    origin_us: int = 0  # where the file's own timestamps begin; all other times count from there
 
     @property
     def end_us(self) -> int:
@@ -133,17 +137,29 @@ class ReportReader:
             raise LimitExceeded(
                 f"The file has {len(self.streams)} streams; at most {self.limits.max_streams} are read."
             )
-        start = _number(self.container.get("start_time")) or 0.0
+        start = self._start()
         picture = next(filter(None, (self._picture(one, start, still) for one in self.streams)), None)
         sound = next(filter(None, (self._sound(one, start) for one in self.streams)), None)
         if picture is None and sound is None:
             raise InvalidMedia("The file holds neither a picture nor sound that can be decoded.")
-        info = SourceInfo(demuxer=demuxer, still=still, picture=picture, sound=None if still else sound)
+        origin_us = round(start * 1_000_000)
+        info = SourceInfo(demuxer, still, picture, None if still else sound, origin_us)
         self._check_budget(info)
         return info
 
+    def _start(self) -> float:
+        """Where the file's timestamps begin, in seconds.
+
+        Sound often begins a few ms before the picture with an encoder's lead-in (which players do not show where
+        it has negative times); counted from there, every frame would lie between two frames of the output.
+        """
+        start = max(0.0, _number(self.container.get("start_time")) or 0.0)
+        pictures = [_whole(one.get("index"), -1) for one in self.streams if one.get("codec_type") == "video"]
+        firsts = [self.tracks[index].first for index in pictures[:1] if index in self.tracks]
+        return next((first for first in firsts if start <= first <= start + LEAD_IN_SECONDS), start)
+
     def _packet(self, packet: dict[str, str]) -> None:
-        track = self.tracks.setdefault(int(packet["stream_index"]), _Track())
+        track = self.tracks.setdefault(_whole(packet.get("stream_index"), -1), _Track())
         track.packets += 1
         if track.packets > self.limits.max_frames:
             raise LimitExceeded(f"The file has more than {self.limits.max_frames} frames in one stream.")
@@ -157,8 +173,9 @@ class ReportReader:
         track.end = max(track.end, time + (_number(packet.get("duration_time")) or 0.0))
 
     def _picture(self, stream: dict[str, str], start: float, still: bool) -> Picture | None:
-        track = self.tracks.get(int(stream["index"]))
-        width, height = int(stream.get("width", "0") or 0), int(stream.get("height", "0") or 0)
+        index = _whole(stream.get("index"), -1)
+        track = self.tracks.get(index)
+        width, height = _whole(stream.get("width")), _whole(stream.get("height"))
         if (
             stream.get("codec_type") != "video"
             or stream.get("disposition:attached_pic") == "1"
@@ -175,7 +192,7 @@ class ReportReader:
         rotated = round(_number(stream.get("rotation")) or 0) % 180 == 90
         pixel_format = stream.get("pix_fmt", "unknown")
         return Picture(
-            index=int(stream["index"]),
+            index=index,
             codec=stream["codec_name"],
             width=height if rotated else width,
             height=width if rotated else height,
@@ -190,13 +207,14 @@ class ReportReader:
         )
 
     def _sound(self, stream: dict[str, str], start: float) -> Sound | None:
-        track = self.tracks.get(int(stream["index"]))
-        channels = int(stream.get("channels", "0") or 0)
-        sample_rate = int(stream.get("sample_rate", "0") or 0)
+        index = _whole(stream.get("index"), -1)
+        track = self.tracks.get(index)
+        channels = _whole(stream.get("channels"))
+        sample_rate = _whole(stream.get("sample_rate"))
         if stream.get("codec_type") != "audio" or track is None or channels <= 0 or sample_rate <= 0:
             return None
         return Sound(
-            index=int(stream["index"]),
+            index=index,
             codec=stream.get("codec_name", "unknown"),
             channels=channels,
             sample_rate=sample_rate,
@@ -234,6 +252,11 @@ def read_report(lines: Iterable[str], limits: SourceLimits, demuxer: str, *, sti
 def _fields(rest: str) -> dict[str, str]:
     """`a=1|b=2` as a dict. Values are numbers and FFmpeg's own names, so `|` never needs escaping."""
     return dict(part.split("=", 1) for part in rest.split("|") if "=" in part)
+
+
+def _whole(text: str | None, otherwise: int = 0) -> int:
+    """A count of ffprobe's; `otherwise` for N/A and what is absurd."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else otherwise
 
 
 def _number(text: str | None) -> float | None:
