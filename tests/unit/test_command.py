@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_facts import ALLOWANCE, CLIP, NTSC_MONO, SILENT, SOUND_ONLY, STILL, VP9_ALPHA, spec
 
 from flowscale.specs import Audio, Cut, Fit, Format, Quality, RenderSpec, Resize, Trim
 from flowscale_worker.command import DEMUXERS, filter_graph, probe_command, render_command, tempo_factors
 from flowscale_worker.plan import make_plan
 from flowscale_worker.source import SourceInfo
+from unit.media_facts import ALLOWANCE, CLIP, NTSC_MONO, SILENT, SOUND_ONLY, STILL, VP9_ALPHA, spec
 
 PLAN_CUTS = (Cut(start_us=3_000_000, end_us=4_000_000), Cut(start_us=1_000_000, end_us=2_000_000, speed=2.0))
 

@@ -8,12 +8,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_facts import CLIP, HD, NTSC_MONO, SILENT, SOUND_ONLY, STEREO, STILL, spec
 
 from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded
 from flowscale.specs import Audio, Cut, Fit, Format, Quality, Resize, Trim
 from flowscale_worker.plan import RenderPlan, fit_picture, make_plan
 from flowscale_worker.source import SourceInfo
+from unit.media_facts import CLIP, HD, NTSC_MONO, SILENT, SOUND_ONLY, STEREO, STILL, spec
 
 DAY = 86_400.0
 sides = st.integers(1, 8000)

@@ -1,0 +1,141 @@
+"""A client of FlowScale's own HTTP contract: what the command line uses to talk to a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import httpx2
+
+from flowscale.errors import FlowScaleError, InvalidPath
+
+POLL_SECONDS = 0.2
+CHUNK = 1024 * 1024
+
+
+class ServerError(FlowScaleError):
+    """What a server answered, or that it could not be reached; carries the server's own code."""
+
+    def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, details=details)
+        self.code = code  # type: ignore[misc]  # the server's, not this class's
+
+
+class Client:
+    """One server. Every method raises ServerError."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx2.Client(base_url=url.rstrip("/"), timeout=httpx2.Timeout(60, connect=5))
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def upload(self, file: Path, on_bytes: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
+        """Upload a file; `on_bytes` hears how many have been read so far."""
+        try:
+            handle = file.open("rb")
+        except OSError as error:
+            raise InvalidPath(f"{file} cannot be read: {error.strerror}.") from error
+        with handle:
+            return self._call("POST", "/api/upload", files={"file": (file.name, _Counted(handle, on_bytes))})
+
+    def execute(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call("POST", "/api/execute", json=request)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/jobs/{job_id}")
+
+    def jobs(self, status: str | None, limit: int) -> list[dict[str, Any]]:
+        parameters: dict[str, str | int] = {"limit": limit}
+        if status:
+            parameters["status"] = status
+        answer = self._call("GET", "/api/jobs", params=parameters)
+        found: list[dict[str, Any]] = answer["jobs"]
+        return found
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/jobs/{job_id}/cancel")
+
+    def retry(self, job_id: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/jobs/{job_id}/retry")
+
+    def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """The job each time it changed, until it has ended."""
+        last: dict[str, Any] | None = None
+        while True:
+            job = self.job(job_id)
+            if job != last:
+                yield job
+                last = job
+            if job["status"] in ("done", "error"):
+                return
+            time.sleep(POLL_SECONDS)
+
+    def download(self, url: str, target: Path) -> int:
+        """Fetch an output to a new file, whole or not at all; its size in bytes."""
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with _translated(self._url), self._http.stream("GET", url) as answer, part.open("wb") as file:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise _error(answer)
+                for piece in answer.iter_bytes(CHUNK):
+                    file.write(piece)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target.stat().st_size
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        with _translated(self._url):
+            answer = self._http.request(method, path, **arguments)
+        if answer.status_code >= 400:
+            raise _error(answer)
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+class _Counted:
+    """A file that tells how far it has been read."""
+
+    def __init__(self, file: BinaryIO, on_bytes: Callable[[int], object]) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._on_bytes(self._file.tell())
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx2.TransportError as error:
+        raise ServerError(
+            "UNREACHABLE", f"{url} does not answer ({error}). Is the server running there? `flowscale dev` starts one."
+        ) from error
+
+
+def _error(answer: httpx2.Response) -> ServerError:
+    try:
+        error = answer.json()["error"]
+        return ServerError(error["code"], error["message"], error.get("details"))
+    except (ValueError, KeyError, TypeError):
+        return ServerError(
+            "UNEXPECTED_ANSWER", f"{answer.url} answered {answer.status_code}; is it a FlowScale server?"
+        )

@@ -1,0 +1,111 @@
+"""The tour: `flowscale --help`. Each command lives in a module of its own and is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowscale import __version__
+from flowscale.cli.jobs import jobs
+from flowscale.cli.options import ServerUrl
+from flowscale.cli.screen import fail, say
+from flowscale.errors import FlowScaleError
+from flowscale.specs import Fit, Format, Quality
+
+app = typer.Typer(
+    name="flowscale",
+    help="Self-hosted video renders: upload a clip, ask for a render, get a verified file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(jobs, name="jobs")
+
+
+@app.command()
+def demo(
+    file: Annotated[Path | None, typer.Argument(help="A clip of yours; a test picture is made without one.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the result.")] = Path("demo-output"),
+) -> None:
+    """Render one clip end to end, over HTTP, on this machine alone, and say where the result is."""
+    from flowscale.cli.demo import run_demo
+
+    run_demo(file, output)
+
+
+@app.command()
+def dev(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT (3000) by default.")] = None,
+) -> None:
+    """Run gateway and workers in one process, with a page to try them in a browser."""
+    from flowscale.cli.service import run_service
+
+    run_service(page=True, port=port)
+
+
+@app.command()
+def api() -> None:
+    """Run the gateway as deployed; in memory mode with its workers, as the service it replaces did."""
+    from flowscale.cli.service import run_service
+
+    run_service(page=False, port=None)
+
+
+@app.command()
+def render(
+    files: Annotated[list[Path], typer.Argument(help="The clip; several are joined in order.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The result: .mp4, .webm or .mov.")],
+    start: Annotated[float, typer.Option(help="Seconds to leave out at the start.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Where to end, in seconds of the source.")] = None,
+    speed: Annotated[float, typer.Option(help="0.25 to 4; picture and sound.")] = 1.0,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
+    fit: Annotated[Fit, typer.Option(help="How the picture comes into the size.")] = Fit.CONTAIN,
+    quality: Annotated[Quality, typer.Option(help="Quality of picture and sound.")] = Quality.MEDIUM,
+    format: Annotated[Format | None, typer.Option(help="By the result's name unless given.")] = None,
+    volume: Annotated[float, typer.Option(help="0 to 2.")] = 1.0,
+    fade_in: Annotated[float, typer.Option(help="Seconds of the result.")] = 0.0,
+    fade_out: Annotated[float, typer.Option(help="Seconds of the result.")] = 0.0,
+    mute: Annotated[bool, typer.Option("--mute", help="Leave the sound out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the result if it exists.")] = False,
+    url: ServerUrl = None,
+) -> None:
+    """Render files here, or on a server with --url."""
+    from flowscale.cli.render import run_render
+    from flowscale.cli.render_options import read_options
+
+    options = read_options(
+        output,
+        start=start,
+        end=end,
+        speed=speed,
+        size=size,
+        fit=fit,
+        quality=quality,
+        format=format,
+        volume=volume,
+        fade_in=fade_in,
+        fade_out=fade_out,
+        mute=mute,
+    )
+    run_render(files, output, options, url=url, force=force)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    say(__version__)
+
+
+def run() -> None:
+    """The program's entry: errors a person can mend become one sentence and exit code 1."""
+    try:
+        app()
+    except FlowScaleError as error:
+        fail(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,64 @@
+"""Gateway and workers in one process, over the memory queue and local storage: `flowscale api`, `dev` and `demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flowscale import logs
+from flowscale.cli.screen import errors
+from flowscale.clocks import SystemClock
+from flowscale.errors import SettingsError
+from flowscale.metrics import Metrics
+from flowscale.queues.base import QueuePolicy
+from flowscale.queues.memory import MemoryQueue
+from flowscale.settings import Settings
+from flowscale.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from flowscale_api.server import Server
+
+_log = logs.get("service")
+
+
+def run_service(*, page: bool, port: int | None) -> None:
+    """Serve until SIGINT or SIGTERM. `page` adds the web page and logs for people. Raises SettingsError."""
+    settings = Settings.load()
+    if port is not None:
+        settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
+    logs.configure(settings.logs.level, "text" if page else settings.logs.format)
+    _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
+    with one_process(settings, page=page) as server:
+        if page:
+            errors.print(f"\n  FlowScale is at {server.url}\n  Files are in {settings.storage.dir.absolute()}")
+            errors.print("  Ctrl-C ends it.\n")
+        server.run()
+
+
+@contextmanager
+def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
+    """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
+    from flowscale_api.app import create_app
+    from flowscale_api.server import Server
+    from flowscale_worker.supervisor import Supervisor
+
+    clock, metrics = SystemClock(), Metrics()
+    policy = QueuePolicy(
+        max_waiting=settings.queue.max_waiting, retention_ms=int(settings.queue.job_retention_seconds * 1000)
+    )
+    queue = MemoryQueue(policy, clock)
+    storage = LocalStorage(settings.storage.dir)
+    try:
+        app = create_app(settings=settings, queue=queue, storage=storage, metrics=metrics, clock=clock, page=page)
+        try:
+            server = Server(app, host=settings.gateway.host, port=settings.gateway.port)
+        except OSError as error:
+            address = f"{settings.gateway.host}:{settings.gateway.port}"
+            raise SettingsError(
+                f"PORT: cannot listen on {address} ({error.strerror}); choose another PORT or end what uses it"
+            ) from error
+        with Supervisor(settings, queue, storage, metrics, clock):
+            yield server
+    finally:
+        storage.close()
