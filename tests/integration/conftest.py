@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.frontend import Frontend
 from integration.program import Program, running
 
 CLIPS = Path(__file__).parents[2] / ".cache" / "clips"
@@ -31,4 +32,19 @@ def dev_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Start `flowscale <command>` with settings of the test's own, as often as it likes."""
     with ExitStack() as stack:
-        yield lambda command, **environment: stack.enter_context(running(command, tmp_path, **environment))
+        yield lambda command, *wrapper, **environment: stack.enter_context(
+            running(command, tmp_path, wrapper, **environment)
+        )
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Frontend]]:
+    """A frontend of the server at an address."""
+    with ExitStack() as stack:
+
+        def to(url: str) -> Frontend:
+            frontend = Frontend(url)
+            stack.callback(frontend.http.close)
+            return frontend
+
+        yield to

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,11 @@ class Program:
 
 
 @contextmanager
-def running(command: str, folder: Path, **environment: str) -> Iterator[Program]:
-    """`flowscale <command>` on a free port, with its data in `folder`; ended by SIGTERM and waited for."""
+def running(command: str, folder: Path, wrapper: Sequence[str] = (), **environment: str) -> Iterator[Program]:
+    """`flowscale <command>` on a free port, with its data in `folder`; ended by SIGTERM and waited for.
+
+    `wrapper` is a command that becomes the program given after it.
+    """
     data, log = folder / "data", folder / f"{command}.log"
     variables = {
         "PATH": os.environ["PATH"],
@@ -40,7 +43,7 @@ def running(command: str, folder: Path, **environment: str) -> Iterator[Program]
     }
     with log.open("w") as out:
         process = subprocess.Popen(
-            [FLOWSCALE, command], env=variables, cwd=folder, stdout=out, stderr=subprocess.STDOUT, text=True
+            [*wrapper, FLOWSCALE, command], env=variables, cwd=folder, stdout=out, stderr=subprocess.STDOUT, text=True
         )
     try:
         yield Program(_wait_for_url(process, log), process, data, log)

@@ -36,20 +36,7 @@ def list_jobs(
     elif not found:
         say("No jobs.")
     else:
-        table(
-            ("JOB", "STATUS", "PROGRESS", "CREATED", "SECONDS", "WHY"),
-            (
-                (
-                    job["jobId"],
-                    job["status"],
-                    f"{job['progressPct']} %",
-                    job["createdAt"],
-                    f"{job['durationMs'] / 1000:.1f}" if "durationMs" in job else "",
-                    job.get("error", {}).get("code", ""),
-                )
-                for job in found
-            ),
-        )
+        table([("JOB", "STATUS", "PROGRESS", "CREATED", "SECONDS", "WHY"), *map(_row, found)])
 
 
 @jobs.command()
@@ -91,6 +78,12 @@ def watch_job(client: Client, job_id: str) -> dict[str, Any]:
             place = f"number {job['queuePosition']} in line" if "queuePosition" in job else ""
             bar.to(job["progressPct"], what=job["status"], note=place)
     return job
+
+
+def _row(job: dict[str, Any]) -> tuple[str, ...]:
+    seconds = f"{job['durationMs'] / 1000:.1f}" if "durationMs" in job else ""
+    why = job.get("error", {}).get("code", "")
+    return job["jobId"], job["status"], f"{job['progressPct']} %", job["createdAt"], seconds, why
 
 
 def _show(job: dict[str, Any], as_json: bool) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from flowscale.errors import FlowScaleError
 
@@ -39,13 +38,11 @@ def facts(rows: Mapping[str, str]) -> None:
         say(f"{name:<{width}}{value}")
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    sheet = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        sheet.add_column(column, no_wrap=True)
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows under a first row of headings, aligned and never cut: a job's id must survive a pipe."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        sheet.add_row(*row)
-    _out.print(sheet)
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 class Bar:
