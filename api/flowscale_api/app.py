@@ -1,0 +1,77 @@
+"""The application: the parts put together, in one screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from flowscale import __version__
+from flowscale.clocks import Clock
+from flowscale.metrics import Metrics
+from flowscale.queues.base import JobQueue
+from flowscale.settings import Settings
+from flowscale.storage.base import Storage
+from flowscale_api import problems
+from flowscale_api.deps import Gateway
+from flowscale_api.document import TITLE, document
+from flowscale_api.envelope import REQUEST_ID, Envelope, LastResort
+from flowscale_api.lingering import LingeringClose
+from flowscale_api.readiness import Readiness
+from flowscale_api.routes import ROUTERS
+from flowscale_api.routes.pages import page_router
+from flowscale_api.submissions import IDEMPOTENCY_KEY
+
+
+def create_app(
+    *,
+    settings: Settings,
+    queue: JobQueue,
+    storage: Storage,
+    metrics: Metrics,
+    clock: Clock,
+    page: bool = False,
+) -> FastAPI:
+    """The gateway over these parts, which stay the caller's to close. `page`: serve the web page at `/`."""
+    # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
+    app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
+    app.state.gateway = Gateway(
+        settings=settings.gateway,
+        queue=queue,
+        storage=storage,
+        metrics=metrics,
+        clock=clock,
+        readiness=Readiness(queue, storage, clock),
+        started=clock.monotonic(),
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    described = document(app.routes)
+    app.include_router(page_router(described, page=page))
+    problems.install(app)
+    # From the inside out: what is added last sees a request first.
+    app.add_middleware(LastResort)
+    if settings.gateway.cors_origins:
+        app.add_middleware(
+            Cors,
+            allow_origins=settings.gateway.cors_origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("Content-Type", "Last-Event-ID", "Range", "If-Range", IDEMPOTENCY_KEY, REQUEST_ID),
+            expose_headers=(REQUEST_ID, "Retry-After", "Accept-Ranges", "Content-Range", "ETag"),
+        )
+    app.add_middleware(LingeringClose)
+    app.add_middleware(Envelope, clock=clock)
+    return app
+
+
+class Cors(CORSMiddleware):
+    """A preflight is answered without a body: browsers read its headers only, and what is not allowed they lack."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        headers: dict[str, Any] = dict(super().preflight_response(request_headers).headers)
+        return Response(
+            status_code=204, headers={name: value for name, value in headers.items() if not name.startswith("content-")}
+        )

@@ -1,0 +1,39 @@
+"""What a handler works with, made once in create_app and passed through the application's state."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from flowscale.clocks import Clock
+from flowscale.metrics import Metrics
+from flowscale.queues.base import JobQueue
+from flowscale.settings import GatewaySettings
+from flowscale.storage.base import Storage
+from flowscale_api.readiness import Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of one gateway. `started` is the monotonic clock's reading in seconds at its start."""
+
+    settings: GatewaySettings
+    queue: JobQueue
+    storage: Storage
+    metrics: Metrics
+    clock: Clock
+    readiness: Readiness
+    started: float
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+Parts = Annotated[Gateway, Depends(gateway_of)]
+"""The type of a handler's `gateway` argument."""

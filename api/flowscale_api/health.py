@@ -1,0 +1,46 @@
+"""The answers of /api/health and /readyz, read from the parts."""
+
+from __future__ import annotations
+
+from flowscale.clocks import iso_utc
+from flowscale.errors import FlowScaleError, QueueUnavailable
+from flowscale_api.deps import Gateway
+from flowscale_api.problems import error_body
+from flowscale_api.rendering import best_report, ffmpeg_fault
+from flowscale_api.schemas import FFmpeg, Health, Ready
+
+
+async def ready_now(gateway: Gateway) -> Ready:
+    faults = await gateway.readiness.faults()
+    checks = {name: fault.message if fault else "ok" for name, fault in faults.items()}
+    first = next((fault for fault in faults.values() if fault), None)
+    return Ready(ok=first is None, checks=checks, error=error_body(first) if first else None)
+
+
+async def health_now(gateway: Gateway) -> Health:
+    faults = list((await gateway.readiness.faults()).values())
+    report, waiting, running = None, None, None
+    try:
+        report = best_report(await gateway.queue.workers())
+        depth = await gateway.queue.depth()
+        waiting = depth.waiting + depth.delayed
+        running = next(iter(await gateway.queue.running()), None)
+    except QueueUnavailable as error:
+        faults.insert(0, error)  # what could not be read stays unknown: null, not 0
+    faults.append(ffmpeg_fault(report))
+    first: FlowScaleError | None = next((fault for fault in faults if fault), None)
+    return Health(
+        ok=first is None,
+        ffmpeg=FFmpeg(
+            available=report is not None and report.ffmpeg_path is not None,
+            path=report.ffmpeg_path if report else None,
+            version=report.ffmpeg_version if report else None,
+        ),
+        outputs_dir=gateway.storage.describe("outputs"),
+        uploads_dir=gateway.storage.describe("uploads"),
+        queue_length=waiting,
+        current_job=running,
+        uptime=round(gateway.clock.monotonic() - gateway.started, 3),
+        time=iso_utc(gateway.clock.now_ms()),
+        error=error_body(first) if first else None,
+    )

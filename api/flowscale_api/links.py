@@ -1,0 +1,31 @@
+"""Addresses that browsers can use: of the storage itself where it has them, else of this gateway."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+
+from flowscale_api.deps import Gateway
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+
+
+def public_url(gateway: Gateway, request: Request, key: str) -> str:
+    """Where a browser can GET the stored object."""
+    return gateway.storage.url(key) or f"{origin(gateway, request)}/{key}"
+
+
+def origin(gateway: Gateway, request: Request) -> str:
+    """The address that answers link to, without a slash at its end: the one set, or the one this request came to.
+
+    The scheme is that of the proxy in front where the server trusts it (X-Forwarded-Proto); the host is the Host
+    header, which proxies pass on. A Host that is none, as only a hand-made request has, is not repeated.
+    """
+    if gateway.settings.public_url is not None:
+        return gateway.settings.public_url.rstrip("/")
+    host = request.headers.get("host", "")
+    if not _HOST.match(host):
+        server = request.scope.get("server") or (gateway.settings.host, gateway.settings.port)
+        host = f"[{server[0]}]:{server[1]}" if ":" in server[0] else f"{server[0]}:{server[1]}"
+    return f"{request.url.scheme}://{host}"

@@ -1,0 +1,82 @@
+"""From an error to an answer: {"ok": false, "error": {code, message, details?}}, whatever went wrong and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from flowscale.errors import (
+    FlowScaleError,
+    Internal,
+    InvalidOptions,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    ServiceError,
+)
+from flowscale.validation import MAX_FAULTS, json_path
+from flowscale_api.schemas import ErrorBody, Problem, json_answer
+
+
+def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that met this error."""
+    extra = dict(headers or {})
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        extra["Retry-After"] = str(error.retry_after)
+    return json_answer(Problem(error=error_body(error)), status=error.status, headers=extra)
+
+
+def error_body(error: FlowScaleError) -> ErrorBody:
+    # Through JSON once: details hold what errors put there, and an answer must never fail to be written.
+    details = json.loads(json.dumps(dict(error.details), default=str)) or None
+    return ErrorBody(code=error.code, message=error.message, details=details)
+
+
+def internal() -> Response:
+    """The answer to a bug: it says nothing of the inside; the log has the traceback under the request id."""
+    return problem(Internal("The server made a mistake. Its log tells more under this answer's X-Request-Id."))
+
+
+def install(app: FastAPI) -> None:
+    """Have every error that a handler or the router raises answered in this form."""
+    app.add_exception_handler(FlowScaleError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid_parameters)
+    app.add_exception_handler(HTTPException, _of_the_router)
+
+
+async def _known(_request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestError | ServiceError):
+        return problem(error)
+    raise error  # a RenderError, LeaseLost or the like belongs to workers: here it is a bug
+
+
+async def _invalid_parameters(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [
+        {
+            "path": json_path(fault["loc"][1:2]),  # after where it stands: its name
+            "message": str(fault["msg"]).replace("Input should be ", "must be "),
+        }
+        for fault in error.errors()[:MAX_FAULTS]
+    ]
+    first = faults[0]
+    message = f"The request has options that cannot be used: {first['path']}: {first['message']}."
+    return problem(InvalidOptions(message, details={"faults": faults}))
+
+
+async def _of_the_router(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    where = f"{request.method} {request.url.path[:200]}"
+    if error.status_code == NotFound.status:
+        return problem(NotFound(f"There is nothing at {where}. GET /docs lists what there is."))
+    if error.status_code == MethodNotAllowed.status:
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        return problem(MethodNotAllowed(f"{where} is not possible; allowed: {allowed}."), {"Allow": allowed})
+    raise error  # the framework raises no other here; if one day it does, the log shall show it

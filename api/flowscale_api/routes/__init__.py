@@ -1,0 +1,5 @@
+"""The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
+
+from flowscale_api.routes import events, files, jobs, probes, renders, uploads
+
+ROUTERS = (uploads.router, renders.router, jobs.router, events.router, probes.router, files.router)

@@ -1,0 +1,57 @@
+"""Whether it lives, is ready, can work; and its figures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from flowscale.errors import FFmpegUnavailable, QueueUnavailable, StorageUnavailable
+from flowscale_api.deps import Parts
+from flowscale_api.health import health_now, ready_now
+from flowscale_api.openapi import plain_text, same_shape
+from flowscale_api.schemas import Fine, Health, Ready, json_answer
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get(
+    "/api/health",
+    operation_id="getHealth",
+    summary="Whether the service can work",
+    response_model=Health,
+    responses=same_shape(503, Health, FFmpegUnavailable, QueueUnavailable, StorageUnavailable),
+)
+async def health(gateway: Parts) -> Response:
+    """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
+    gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
+    answer = await health_now(gateway)
+    return json_answer(answer, status=200 if answer.ok else 503)
+
+
+@router.get("/livez", operation_id="isAlive", summary="Whether the process answers", response_model=Fine)
+async def alive() -> Response:
+    """Depends on nothing: a restart would not mend what this does not ask."""
+    return json_answer(Fine())
+
+
+@router.get(
+    "/readyz",
+    operation_id="isReady",
+    summary="Whether requests can be served",
+    response_model=Ready,
+    responses=same_shape(503, Ready, QueueUnavailable, StorageUnavailable),
+)
+async def ready(gateway: Parts) -> Response:
+    """Asks the queue and the storage, at most every 5 s, and says of each what is wrong."""
+    answer = await ready_now(gateway)
+    return json_answer(answer, status=200 if answer.ok else 503)
+
+
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses=plain_text(),
+)
+async def metrics(gateway: Parts) -> Response:
+    return Response(gateway.metrics.render(), media_type=gateway.metrics.content_type)

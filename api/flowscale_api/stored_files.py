@@ -1,0 +1,105 @@
+"""Serving a stored file: whole, in part or not at all, by RFC 9110 (byte_ranges.py reads the headers).
+
+Files come from strangers and are shown on the service's own address. So the type is a fixed one by the name's
+extension, no browser may guess another, and a file opened as a document is alone in a sandbox without scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Sequence
+from secrets import token_hex
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from flowscale import names
+from flowscale.errors import FileNotFound
+from flowscale.media import MEDIA_TYPES
+from flowscale.storage.base import Storage, StoredObject
+from flowscale_api.byte_ranges import (
+    ByteRange,
+    Multipart,
+    Unsatisfiable,
+    http_date,
+    if_range_holds,
+    not_modified,
+    quoted,
+    requested,
+)
+from flowscale_api.threads import in_thread
+
+SANDBOX = "sandbox; default-src 'none'"
+
+KEPT_SECONDS = 3600
+"""How long a browser may use its copy without asking: a stored file never changes, but it may be deleted."""
+
+_MEDIA_TYPE_BY_EXTENSION = {extension: media.mime for media in MEDIA_TYPES for extension in media.extensions}
+
+Part = tuple[bytes, ByteRange]
+"""What goes before a range, and the range."""
+
+
+async def file_answer(storage: Storage, request: Request, key: str) -> Response:
+    """The answer to GET or HEAD of a stored file. Raises FileNotFound, StorageUnavailable."""
+    if not names.is_key(key):
+        raise FileNotFound(f"There is no file {key[:200]}.")
+    stored = await in_thread(storage.stat, key)
+    media_type = media_type_of(key)
+    headers = _headers(stored, media_type, attachment="download" in request.query_params)
+    asked = request.headers
+    if not_modified(asked.get("if-none-match"), asked.get("if-modified-since"), stored.etag, stored.modified_ms):
+        del headers["Content-Type"]
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(stored.size)})
+    ranges = None
+    if if_range_holds(asked.get("if-range"), stored.etag, stored.modified_ms):
+        ranges = requested(asked.get("range"), stored.size)
+    if isinstance(ranges, Unsatisfiable):
+        # Not JSON: whoever asks for ranges is a player, and reads the header.
+        return Response(status_code=416, headers=headers | {"Content-Range": ranges.content_range})
+    if ranges is None:
+        whole: list[Part] = [(b"", ByteRange(0, stored.size - 1))] if stored.size else []
+        headers["Content-Length"] = str(stored.size)
+        return StreamingResponse(_pieces(storage, key, whole), 200, headers)
+    if len(ranges) == 1:
+        headers |= {"Content-Length": str(ranges[0].length), "Content-Range": ranges[0].content_range(stored.size)}
+        return StreamingResponse(_pieces(storage, key, [(b"", ranges[0])]), 206, headers)
+    several = Multipart(token_hex(16), media_type, ranges, stored.size)
+    headers |= {"Content-Length": str(several.content_length), "Content-Type": several.content_type}
+    parts = [(several.head(part), part) for part in ranges]
+    return StreamingResponse(_pieces(storage, key, parts, several.tail), 206, headers)
+
+
+def media_type_of(key: str) -> str:
+    """By the extension, which uploads and outputs were given by their content."""
+    dot = key.rfind(".")
+    return _MEDIA_TYPE_BY_EXTENSION.get(key[dot:].lower(), "application/octet-stream")
+
+
+def _headers(stored: StoredObject, media_type: str, *, attachment: bool) -> dict[str, str]:
+    name = stored.key.rsplit("/", 1)[-1]  # a safe name: it needs no escaping
+    return {
+        "Content-Type": media_type,
+        "Content-Disposition": f'{"attachment" if attachment else "inline"}; filename="{name}"',
+        "Content-Security-Policy": SANDBOX,
+        "ETag": quoted(stored.etag),
+        "Last-Modified": http_date(stored.modified_ms),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={KEPT_SECONDS}",
+    }
+
+
+async def _pieces(storage: Storage, key: str, parts: Sequence[Part], tail: bytes = b"") -> AsyncIterator[bytes]:
+    for head, part in parts:
+        if head:
+            yield head
+        pieces = await in_thread(storage.open_range, key, part.start, part.length)
+        try:
+            while piece := await in_thread(next, pieces, b""):
+                yield piece
+        finally:
+            if isinstance(pieces, Generator):
+                await in_thread(pieces.close)  # now, not when the garbage collector comes by
+    if tail:
+        yield tail

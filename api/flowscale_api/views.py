@@ -1,0 +1,77 @@
+"""From the job record to what clients see of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from flowscale.clocks import iso_utc
+from flowscale.errors import JobNotFound
+from flowscale.jobs import Job
+from flowscale.names import is_job_id
+from flowscale_api.deps import Gateway
+from flowscale_api.links import public_url
+from flowscale_api.schemas import JobAnswer, JobAttempt, JobError, JobFacts, Status
+
+
+async def job_answer(gateway: Gateway, request: Request, job: Job) -> JobAnswer:
+    return JobAnswer(**await _facts(gateway, request, job))
+
+
+async def job_facts(gateway: Gateway, request: Request, job: Job) -> JobFacts:
+    return JobFacts(**await _facts(gateway, request, job))
+
+
+async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]:
+    output = job.output
+    ended = job.completed_ms is not None and job.started_ms is not None
+    return {
+        "job_id": job.id,
+        "status": Status(job.state.public),
+        "progress_pct": job.progress,
+        "logs_tail": list(job.logs),
+        "created_at": iso_utc(job.created_ms),
+        "started_at": _maybe_time(job.started_ms),
+        "completed_at": _maybe_time(job.completed_ms),
+        "output_url": public_url(gateway, request, output.key) if output else None,
+        "output_size": output.size if output else None,
+        "output_duration_ms": output.duration_ms if output else None,
+        "duration_ms": (job.completed_ms or 0) - (job.started_ms or 0) if ended else None,
+        "error": JobError(code=job.failure.code, message=job.failure.message) if job.failure else None,
+        "priority": job.priority,
+        "project_id": job.project_id,
+        "cancel_requested": job.cancel_requested,
+        "queue_position": await _position(gateway, job),
+        "attempts": [
+            JobAttempt(
+                number=attempt.number,
+                started_at=iso_utc(attempt.started_ms),
+                ended_at=iso_utc(attempt.ended_ms),
+                worker=attempt.worker,
+                code=attempt.code,
+                message=attempt.message,
+            )
+            for attempt in job.attempts
+        ],
+    }
+
+
+async def _position(gateway: Gateway, job: Job) -> int | None:
+    if Status(job.state.public) is not Status.QUEUED:
+        return None
+    try:
+        return await gateway.queue.position(job.id)
+    except JobNotFound:
+        return None  # it ended and was retired since the record was read
+
+
+def _maybe_time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else iso_utc(milliseconds)
+
+
+def known_job_id(text: str) -> str:
+    """The text, when it has a job id's form. Raises JobNotFound: no other text ever reaches the queue."""
+    if not is_job_id(text):
+        raise JobNotFound(f"There is no job {text[:80]!r}: a job id looks like job_<13 digits>_<32 hex digits>.")
+    return text
