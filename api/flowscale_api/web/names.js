@@ -1,0 +1,45 @@
+/**
+ * What a job is called here. The contract's job record carries no file name, so this browser remembers the names of
+ * the clips it sent; jobs of others are called by their output's name, or by the end of their id.
+ */
+
+import { webAddress } from "./dom.js";
+
+const KEY = "flowscale.names";
+const KEPT = 50;
+
+/** @returns {[string, string][]} job id and name, oldest first */
+function remembered() {
+  try {
+    const entries = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(entries) ? entries : [];
+  } catch {
+    return []; // storage is off or holds another's text: names are a convenience, the page works without
+  }
+}
+
+/**
+ * @param {string} jobId
+ * @param {string} name
+ */
+export function remember(jobId, name) {
+  const entries = [...remembered(), [jobId, name]].slice(-KEPT);
+  try {
+    localStorage.setItem(KEY, JSON.stringify(entries));
+  } catch {
+    // storage is off or full: as above
+  }
+}
+
+/** @param {import("./api.js").Job} job */
+export function nameOf(job) {
+  const found = remembered().findLast(([jobId]) => jobId === job.jobId);
+  if (found) return String(found[1]);
+  const last = webAddress(job.outputUrl)?.pathname.split("/").pop();
+  return last || `Render …${job.jobId.slice(-6)}`;
+}
+
+/** The label a clip's render is given: its own name without the extension. @param {string} fileName */
+export function labelFor(fileName) {
+  return fileName.replace(/\.[^.]{1,5}$/, "").slice(0, 100) || fileName.slice(0, 100);
+}
