@@ -62,7 +62,7 @@ generate: ## rewrites the generated files: docs/configuration.md, tests/golden/o
 
 bench: ## measures renders beside the bare ffmpeg command, and prints the figures
 	@scripts/bootstrap python ffmpeg redis clips
-	$(bin)/python bench/render.py $(ARGS)
+	PYTHONPATH=tests $(bin)/python bench/render.py $(ARGS)
 
 clean: ## removes what make has made and fetched here; never ./data
 	rm -rf .venv .tools .cache dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -52,6 +52,7 @@ class Server:
     def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        gateway: Gateway = app.state.gateway
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -63,10 +64,10 @@ class Server:
             access_log=False,  # envelope.py logs requests
             server_header=False,
             proxy_headers=True,
+            forwarded_allow_ips=list(gateway.settings.trusted_proxies),
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        gateway: Gateway = app.state.gateway
         self._uvicorn = _Uvicorn(config, gateway)
         address, self.port = self._socket.getsockname()[:2]
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on

@@ -3,7 +3,7 @@
 `Settings.load(environment)` reads once, at start; nothing is read at import. Names without FLOWSCALE_ come from
 the service FlowScale replaces and stay as they are. A bad value, or a FLOWSCALE_* name nobody knows, stops the
 program with one line (SettingsError). docs/configuration.md is generated from these classes by
-scripts/generate: unit, default and reason of a setting stand in its description, and nowhere else.
+scripts/generate.py: unit, default and reason of a setting stand in its description, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -45,6 +46,11 @@ class GatewaySettings(Group):
         description="Address under which browsers reach the gateway, for the links in its answers. "
         "Unset: the address each request came to.",
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        ("127.0.0.1",),
+        alias="FLOWSCALE_TRUSTED_PROXIES",
+        description="Comma-separated addresses or networks whose X-Forwarded-Proto and -For are believed, or `*`.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (),
         alias="FLOWSCALE_CORS_ORIGINS",
@@ -58,7 +64,7 @@ class GatewaySettings(Group):
         MIB, alias="FLOWSCALE_MAX_BODY_BYTES", description="Largest JSON body, in bytes; a full plan takes 40 KB."
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -124,6 +130,18 @@ class WorkerSettings(Group):
     max_output_bytes: Bytes = Field(
         10 * GIB, alias="FLOWSCALE_MAX_OUTPUT_BYTES", description="Largest output of one render in bytes."
     )
+    max_download_bytes: Bytes = Field(
+        10 * GIB, alias="FLOWSCALE_MAX_DOWNLOAD_BYTES", description="Largest source fetched from a URL in bytes."
+    )
+    download_timeout_seconds: PositiveSeconds = Field(
+        3600.0, alias="FLOWSCALE_DOWNLOAD_TIMEOUT", description="Time in seconds to fetch one source from its URL."
+    )
+    download_allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        alias="FLOWSCALE_DOWNLOAD_ALLOW_NETWORKS",
+        description="Comma-separated networks (such as 10.1.2.0/24) from which sources may be fetched beside the "
+        "public internet. None by default: any client's URL could otherwise reach what only the worker can.",
+    )
     max_source_seconds: PositiveSeconds = Field(
         6 * 3600.0, alias="FLOWSCALE_MAX_SOURCE_SECONDS", description="Longest source in seconds."
     )
@@ -138,6 +156,22 @@ class WorkerSettings(Group):
         alias="FLOWSCALE_MAX_DECODED_PIXELS",
         description="Most pixels times frames of one source: a small file may decode to a huge one "
         "(the default is 5 h of 1080p at 100/s).",
+    )
+
+    @field_validator("download_allow_networks", mode="before")
+    @classmethod
+    def _read_networks(cls, value: Any) -> Any:
+        return tuple(ip_network(part.strip()) for part in value.split(",")) if isinstance(value, str) else value
+
+
+class ClientSettings(Group):
+    """The command line's `jobs` and `render --url`."""
+
+    url: str = Field(
+        "http://127.0.0.1:3000",
+        alias="FLOWSCALE_URL",
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description="The server that `flowscale jobs` talks to.",
     )
 
 
@@ -164,6 +198,7 @@ class Settings(BaseModel):
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
+    client: ClientSettings = ClientSettings()
 
     @property
     def scratch_dir(self) -> Path:
@@ -195,6 +230,7 @@ def groups() -> dict[str, type[Group]]:
         "storage": StorageSettings,
         "worker": WorkerSettings,
         "logs": LogSettings,
+        "client": ClientSettings,
     }
 
 

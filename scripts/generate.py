@@ -1,0 +1,76 @@
+"""Write the files that are made from code, or with --check say which are out of date.
+
+docs/configuration.md       from flowscale.settings
+tests/golden/openapi.json   from flowscale_api
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowscale.settings import Group, groups
+from flowscale_api import openapi_json
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEAD = """# Configuration
+
+Generated from `core/flowscale/settings.py` by `make generate`; edit the descriptions there.
+
+Every setting is an environment variable, read once at start. Names without `FLOWSCALE_` come from the service
+FlowScale replaces. A value that cannot be used, or a `FLOWSCALE_*` name that does not exist, stops the program with
+one line that says which and why. An empty value counts as unset.
+"""
+
+TAIL = """
+## Behind a proxy
+
+The links in answers (`publicUrl`, `outputUrl`) are made from the address a request came to: the `Host` header, and the
+scheme of `X-Forwarded-Proto` where the proxy is among `FLOWSCALE_TRUSTED_PROXIES`. Set `FLOWSCALE_PUBLIC_URL` where that is not what
+browsers use.
+"""
+
+
+def configuration() -> str:
+    """The page of settings, a table for each group."""
+    return HEAD + "".join(_section(group) for group in groups().values()) + TAIL
+
+
+def _section(group: type[Group]) -> str:
+    rows = "\n".join(_rows(group))
+    title, _, more = (group.__doc__ or "").strip().partition(". ")
+    story = f"{more}\n\n" if more else ""
+    return f"\n## {title.rstrip('.')}\n\n{story}| name | default | meaning |\n| --- | --- | --- |\n{rows}\n"
+
+
+def _rows(group: type[Group]) -> Iterator[str]:
+    for field in group.model_fields.values():
+        yield f"| `{field.alias}` | {_shown(field.default)} | {field.description} |"
+
+
+def _shown(default: object) -> str:
+    if default in (None, ()):
+        return "-"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def main(check: bool) -> int:
+    """Write or compare; the exit code."""
+    files = {"docs/configuration.md": configuration(), "tests/golden/openapi.json": openapi_json()}
+    stale = [name for name, text in files.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != text]
+    if check:
+        for name in stale:
+            print(f"{name} is out of date: run `make generate` and read the difference", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (ROOT / name).write_text(files[name])
+        print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))
