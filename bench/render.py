@@ -21,7 +21,6 @@ from pathlib import Path
 import httpx2
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
 from flowscale.cli.screen import table
 from flowscale.specs import RenderSpec, Resize, Source
 from flowscale_worker.command import render_command
@@ -32,7 +31,7 @@ from integration.processes import ffmpegs, until
 from integration.program import Program, running
 from integration.rendering import make_kit
 
-CLIP = ROOT / ".cache" / "clips" / "bigbuckbunny.mp4"
+CLIP = Path(__file__).resolve().parents[1] / ".cache" / "clips" / "bigbuckbunny.mp4"
 GIB = 1024**3
 MIB = 1024**2
 UPLOAD_BYTES = 2 * GIB

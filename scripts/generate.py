@@ -28,8 +28,8 @@ TAIL = """
 ## Behind a proxy
 
 The links in answers (`publicUrl`, `outputUrl`) are made from the address a request came to: the `Host` header, and the
-scheme of `X-Forwarded-Proto` where the proxy is among `FLOWSCALE_TRUSTED_PROXIES`. Set `FLOWSCALE_PUBLIC_URL` where that is not what
-browsers use.
+scheme of `X-Forwarded-Proto` where the proxy is among `FLOWSCALE_TRUSTED_PROXIES`. Set `FLOWSCALE_PUBLIC_URL` where
+that is not what browsers use.
 """
 
 
