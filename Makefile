@@ -25,7 +25,7 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 	$(bin)/flowscale dev
 
 test: ## every test: unit, contract, integration
-	@scripts/bootstrap python ffmpeg redis chromium clips
+	@scripts/bootstrap python ffmpeg redis chromium openssl clips
 	$(bin)/pytest tests/unit tests/contract tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
@@ -37,7 +37,7 @@ test-contract: ## contract tests alone: one suite for every queue and storage, t
 	$(bin)/pytest tests/contract $(ARGS)
 
 test-integration: ## integration tests alone: real Redis, FFmpeg, processes and browser
-	@scripts/bootstrap python ffmpeg redis chromium clips
+	@scripts/bootstrap python ffmpeg redis chromium openssl clips
 	$(bin)/pytest tests/integration $(ARGS)
 
 check: ## format, lint, types, import walls, lock file, drift of generated files

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Assertions of the suites that backends plug into are shown in full, as those of test modules are.
+pytest.register_assert_rewrite("contract.storage_suite", "contract.queue_suite")
+
+# No test asserts on time: hypothesis' own deadline would.
+hypothesis.settings.register_profile("flowscale", deadline=None)
+hypothesis.settings.load_profile("flowscale")
 
 GOLDEN = Path(__file__).parent / "golden"
 

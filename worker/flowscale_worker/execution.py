@@ -18,6 +18,7 @@ from flowscale.errors import (
     FileNotFound,
     FlowScaleError,
     InvalidMedia,
+    InvalidPath,
     LeaseLost,
     QueueUnavailable,
     RenderError,
@@ -29,6 +30,7 @@ from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage
+from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.kit import Kit, ShutDown
 from flowscale_worker.pipeline import render
@@ -127,11 +129,12 @@ class Executor:
 
     def _fetch(self, source: Source, target: Path, kit: Kit) -> Path:
         kit.go_on()
-        if source.key is None:
-            raise InvalidMedia("Only uploaded files can be rendered.")
+        if source.url is not None:
+            download(source.url, target, kit, DownloadLimits.of(kit.settings))
+            return target
         try:
-            self._storage.fetch(source.key, target)
-        except FileNotFound as error:
+            self._storage.fetch(source.key or "", target)
+        except (FileNotFound, InvalidPath) as error:
             raise InvalidMedia("The source is no longer stored: upload it again.") from error
         return target
 
