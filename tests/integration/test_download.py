@@ -33,8 +33,8 @@ from flowscale.errors import (
 from flowscale.media import SNIFF_BYTES
 from flowscale.settings import Settings, WorkerSettings
 from flowscale.testing import FakeClock
-from flowscale_worker.addresses import Network
-from flowscale_worker.download import MENDS, DownloadLimits, Resolve, download, system_resolve
+from flowscale_worker.download.addresses import Network
+from flowscale_worker.download.transfer import MENDS, DownloadLimits, Resolve, download, system_resolve
 from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Tools
 from flowscale_worker.kit import Kit, ShutDown

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowscale.errors import InvalidMedia
-from flowscale_worker.addresses import Address, Place, locate, redirected, refusal, special
+from flowscale_worker.download.addresses import Address, Place, locate, redirected, refusal, special
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255"),

@@ -6,11 +6,6 @@ redirect anew, the name is resolved once, every address it has is judged, and th
 these addresses, while Host header, TLS server name and certificate check keep to the name. A DNS server that gives
 another answer a moment later is not asked.
 
-That is why the standard library does the work: the usual HTTP clients, httpx2 too, resolve names deep inside and
-read proxies from the environment, while http.client takes any connected socket. Ours (`_Wire`) waits in short
-steps and looks at each whether to go on; a socket with a time-out could not, as after the first one http.client
-reads no further.
-
 A body is whole when it has the length announced, or its last chunk. One that has neither is refused, for its end
 would look like a cut. A cut is mended within the attempt: by asking for the rest, where a strong validator makes
 sure that it is the rest of the same file (RFC 9110, 8.8 and 14), else from the start.
@@ -24,8 +19,6 @@ from __future__ import annotations
 import http.client
 import io
 import os
-import re
-import select
 import socket
 import ssl
 import threading
@@ -33,18 +26,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from flowscale import __version__, logs
 from flowscale.errors import DiskFull, InvalidMedia, LimitExceeded, StorageFailed
 from flowscale.media import SNIFF_BYTES, sniff
 from flowscale.settings import WorkerSettings
-from flowscale_worker.addresses import Address, Network, Place, locate, redirected, refusal
+from flowscale_worker.download.addresses import Address, Network, Place, locate, redirected, refusal
+from flowscale_worker.download.replies import Version, content_length, rest_of, validator
+from flowscale_worker.download.wire import POLL_SECONDS, Wire
 from flowscale_worker.kit import Kit
 from flowscale_worker.progress import FETCH_ENDS
 
@@ -56,22 +48,14 @@ MENDS = 2
 CONNECT_SECONDS = 10.0
 """For one address of a host; then the next is tried."""
 
-POLL_SECONDS = 0.1
-"""How often a wait looks whether to go on: well below the 2 s in which a cancel must take effect."""
-
 PIECE = 256 * 1024
 """Bytes read at most at once."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _LATER = {408, 421, 425, 429}  # as any 5xx: the same request may succeed in a while
 _NO_SUCH_NAME = {socket.EAI_NONAME, socket.EAI_NODATA}
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,256}"')
-_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 
 _log = logs.get("download")
-_T = TypeVar("_T")
 
 Resolve = Callable[[str, int], Sequence[str]]
 """All addresses of a host and port, best first. Raises socket.gaierror."""
@@ -115,15 +99,6 @@ class _Cut(Exception):
     """The transfer broke off; the message says how, as the end of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What the answers must have in common for their bytes to be of one file."""
-
-    host: str
-    validator: str  # for If-Range
-    total: int | None  # bytes; None when it comes in chunks
-
-
 class _Download:
     """One download. The file holds `_size` bytes, of `_version` if a server could tell its versions apart."""
 
@@ -133,7 +108,7 @@ class _Download:
         self._limits = limits
         self._resolve = resolve
         self._size = 0
-        self._version: _Version | None = None
+        self._version: Version | None = None
         self._sniffed = False
         self._percent = 0
         self._ends = kit.clock.monotonic() + limits.seconds
@@ -211,12 +186,12 @@ class _Download:
             headers |= {"Range": f"bytes={self._size}-", "If-Range": self._version.validator}
         return headers
 
-    def _connect(self, place: Place) -> _Wire:
+    def _connect(self, place: Place) -> Wire:
         fault: OSError | None = None
         for address in self._addresses(place):
             self._have_patience(CONNECT_SECONDS)
             try:
-                return _Wire.to(address, place.port, self._go_on)
+                return Wire.to(address, place.port, self._go_on)
             except OSError as error:
                 fault = error
         raise StorageFailed(f"{place.host} cannot be reached ({_reason(fault)}). Try again later.") from fault
@@ -291,34 +266,20 @@ class _Download:
             raise InvalidMedia(f"{place.host} sends the file compressed, which was not asked for.")
         if headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
             raise InvalidMedia(f"{place.host} sends the file in a transfer coding that was not asked for.")
-        rest_of = self._rest_of(headers, place) if status == 206 else None
-        if rest_of is None:
+        whole = rest_of(headers, place.host, self._version, self._size) if status == 206 else None
+        if whole is None:
             self._start_over()
         if status == 200:
-            total = None if response.chunked else _content_length(headers, place)
-            validator = _validator(headers)
-            self._version = _Version(place.host, validator, total) if validator else None
-        elif rest_of is None:
+            total = None if response.chunked else content_length(headers, place.host)
+            mark = validator(headers)
+            self._version = Version(place.host, mark, total) if mark else None
+        elif whole is None:
             raise _Cut(f"from {place.host} cannot be taken up where it broke off")
         else:
-            total = rest_of
+            total = whole
         if total is not None and total > self._limits.bytes:
             raise self._too_large()
         return total
-
-    def _rest_of(self, headers: Message, place: Place) -> int | None:
-        """The size of the whole, if these are the headers of the rest of what the file holds."""
-        version, found = self._version, _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        if version is None or found is None or place.host != version.host:
-            return None
-        start, total = int(found[1]), int(found[2])
-        if start != self._size or version.total not in (None, total):
-            return None
-        if version.validator.startswith('"'):
-            same = headers.get("ETag", "").strip() == version.validator
-        else:
-            same = headers.get("Last-Modified", version.validator).strip() == version.validator
-        return total if same else None
 
     def _start_over(self) -> None:
         self._size, self._version, self._sniffed = 0, None, False
@@ -353,108 +314,6 @@ class _Download:
 
     def _too_large(self) -> LimitExceeded:
         return LimitExceeded(f"The source is larger than the {self._limits.bytes} bytes that may be downloaded.")
-
-
-class _Wire(io.RawIOBase):
-    """A connection as http.client uses one (`sendall`, `makefile`), with waits that ask `go_on` several times a second.
-
-    `close` does nothing: http.client closes its socket while the body is still to be read. `hang_up` closes.
-    """
-
-    def __init__(self, sock: socket.socket, go_on: Callable[[], None]) -> None:
-        self._sock = sock
-        self._go_on = go_on
-        sock.setblocking(False)
-
-    @classmethod
-    def to(cls, address: Address, port: int, go_on: Callable[[], None]) -> _Wire:
-        """Raises OSError, and what `go_on` raises."""
-        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        wire = cls(socket.socket(family, socket.SOCK_STREAM), go_on)
-        try:
-            wire._connect(str(address), port)
-        except BaseException:
-            wire.hang_up()
-            raise
-        return wire
-
-    def _connect(self, address: str, port: int) -> None:
-        try:
-            self._sock.connect((address, port))
-        except BlockingIOError:
-            self._wait(select.POLLOUT)
-            fault = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if fault:
-                raise OSError(fault, os.strerror(fault)) from None
-
-    def secure(self, host: str) -> None:
-        """Begin TLS with whoever has a certificate for `host`. Raises ssl.SSLError, OSError."""
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        secured = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
-        self._sock = secured
-        self._patiently(secured.do_handshake, select.POLLIN)
-
-    def sendall(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._patiently(partial(self._sock.send, rest), select.POLLOUT) :]
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._patiently(partial(self._sock.recv_into, buffer), select.POLLIN)
-
-    def close(self) -> None:
-        pass
-
-    def hang_up(self) -> None:
-        self._sock.close()
-
-    def _patiently(self, step: Callable[[], _T], ready: int) -> _T:
-        while True:
-            self._go_on()
-            try:
-                return step()
-            except BlockingIOError:
-                waits_for = ready
-            except ssl.SSLWantReadError:  # TLS may have to read before it can write, and the other way round
-                waits_for = select.POLLIN
-            except ssl.SSLWantWriteError:
-                waits_for = select.POLLOUT
-            self._wait(waits_for)
-
-    def _wait(self, event: int) -> None:
-        poller = select.poll()
-        poller.register(self._sock, event)
-        while not poller.poll(POLL_SECONDS * 1000):
-            self._go_on()
-
-
-def _content_length(headers: Message, place: Place) -> int:
-    given = headers.get_all("Content-Length", [])
-    if len(given) != 1 or not _LENGTH.fullmatch(given[0].strip()):
-        raise InvalidMedia(f"{place.host} does not say how long the file is, so that a part could pass for the whole.")
-    return int(given[0])
-
-
-def _validator(headers: Message) -> str | None:
-    """For If-Range: a strong ETag, or a Last-Modified of a second at least before the answer (RFC 9110, 8.8.2.2)."""
-    etag = headers.get("ETag", "").strip()
-    if etag:
-        return etag if _STRONG_ETAG.fullmatch(etag) else None
-    modified, date = headers.get("Last-Modified", "").strip(), headers.get("Date", "").strip()
-    if not (_HTTP_DATE.fullmatch(modified) and _HTTP_DATE.fullmatch(date)):
-        return None
-    try:
-        age = parsedate_to_datetime(date) - parsedate_to_datetime(modified)
-    except ValueError:  # such as the 99th of a month
-        return None
-    return modified if age.total_seconds() >= 1 else None
 
 
 @contextmanager

@@ -1,0 +1,5 @@
+"""Sources from other hosts: `download` is the door; where it may connect is in addresses.py."""
+
+from flowscale_worker.download.transfer import DownloadLimits, download
+
+__all__ = ["DownloadLimits", "download"]
