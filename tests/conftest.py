@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 # Assertions of the suites that backends plug into are shown in full, as those of test modules are.
-pytest.register_assert_rewrite("contract.storage_suite", "contract.queue_suite")
+pytest.register_assert_rewrite("contract", "integration")
 
 # No test asserts on time: hypothesis' own deadline would.
 hypothesis.settings.register_profile("flowscale", deadline=None)

@@ -126,5 +126,6 @@ class Supervisor:
                 ffmpeg_path=self._tools.ffmpeg if self._tools else None,
                 ffmpeg_version=self._tools.version if self._tools else None,
                 problem=problem,
+                slots=worker.concurrency,
             )
         )

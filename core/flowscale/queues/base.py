@@ -111,6 +111,7 @@ class WorkerReport:
     ffmpeg_path: str | None  # None: not found, `problem` says what to do
     ffmpeg_version: str | None
     problem: str | None = None
+    slots: int = 1  # renders it does at once
 
 
 @dataclass(frozen=True, slots=True)
