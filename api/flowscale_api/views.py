@@ -25,7 +25,6 @@ async def job_facts(gateway: Gateway, request: Request, job: Job) -> JobFacts:
 
 async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]:
     output = job.output
-    ended = job.completed_ms is not None and job.started_ms is not None
     return {
         "job_id": job.id,
         "status": Status(job.state.public),
@@ -37,7 +36,7 @@ async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]
         "output_url": public_url(gateway, request, output.key) if output else None,
         "output_size": output.size if output else None,
         "output_duration_ms": output.duration_ms if output else None,
-        "duration_ms": (job.completed_ms or 0) - (job.started_ms or 0) if ended else None,
+        "duration_ms": job.duration_ms,
         "error": JobError(code=job.failure.code, message=job.failure.message) if job.failure else None,
         "priority": job.priority,
         "project_id": job.project_id,

@@ -133,6 +133,13 @@ class Job:
     failure: Failure | None = None
     logs: tuple[str, ...] = ()
 
+    @property
+    def duration_ms(self) -> int | None:
+        """From the first start to the end; None before that, and for a job that never started."""
+        if self.started_ms is None or self.completed_ms is None:
+            return None
+        return self.completed_ms - self.started_ms
+
     def start(self, execution_id: str, worker: str, now_ms: int) -> Job:
         self._require(JobState.QUEUED)
         return replace(

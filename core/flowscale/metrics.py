@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from flowscale.jobs import Job
+
 JOB_SECONDS_BUCKETS = (10, 30, 60, 120, 300, 600)
 """Seconds; fixed by the service FlowScale replaces."""
 
@@ -30,11 +32,11 @@ class Metrics:
         for status in ("done", "error"):  # a series that is there at 0 lets rate() see the first increase
             self.jobs_processed.labels(status=status)
 
-    def job_ended(self, status: str, seconds: float | None) -> None:
-        """Count a job that reached `done` or `error`; `seconds` since it started, None if it never did."""
-        self.jobs_processed.labels(status=status).inc()
-        if seconds is not None:
-            self.job_duration.observe(seconds)
+    def job_ended(self, job: Job) -> None:
+        """Count a job that has reached `done` or `error`, and how long it took if it ever started."""
+        self.jobs_processed.labels(status=job.state.public).inc()
+        if job.duration_ms is not None:
+            self.job_duration.observe(job.duration_ms / 1000)
 
     def render(self) -> bytes:
         """The text exposition format."""

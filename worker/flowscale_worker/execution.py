@@ -25,7 +25,6 @@ from flowscale.errors import (
     StorageFailed,
 )
 from flowscale.jobs import Failure, Job, Output
-from flowscale.metrics import Metrics
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
 from flowscale.specs import RenderSpec, Source
@@ -79,12 +78,11 @@ class Heartbeat:
 class Executor:
     """Runs executions with one worker's tools. Safe to use from several threads."""
 
-    def __init__(self, queue: WorkQueue, storage: Storage, scratch: Scratch, metrics: Metrics, kit: Kit) -> None:
+    def __init__(self, queue: WorkQueue, storage: Storage, scratch: Scratch, kit: Kit) -> None:
         """`kit.should_stop` says whether the whole worker is stopping; `kit.tell` is not used."""
         self._queue = queue
         self._storage = storage
         self._scratch = scratch
-        self._metrics = metrics
         self._kit = kit
 
     def run(self, execution: Execution) -> None:
@@ -144,8 +142,7 @@ class Executor:
         except LeaseLost:
             self._storage.delete(output.key)
             raise
-        self._count(job)
-        _log.info("job.done", "Finished a job", size=output.size, seconds=_seconds(job))
+        _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
 
     def _fail(self, execution: Execution, failure: Failure) -> None:
         def fail() -> Job:
@@ -159,12 +156,7 @@ class Executor:
         except LeaseLost:
             _log.warning("execution.fenced", "Another worker has this job now", **fields)
             return
-        if job.state.is_final:
-            self._count(job)
         _log.info(event, f"The execution ended; the job is {job.state}", **fields)
-
-    def _count(self, job: Job) -> None:
-        self._metrics.job_ended(job.state.public, _seconds(job))
 
 
 def read_spec(job: Job) -> RenderSpec:
@@ -173,9 +165,3 @@ def read_spec(job: Job) -> RenderSpec:
         return RenderSpec.from_record(job.spec)
     except ValueError as error:
         raise InvalidMedia("The job's record holds no options this version can read; send it again.") from error
-
-
-def _seconds(job: Job) -> float | None:
-    if job.started_ms is None or job.completed_ms is None:
-        return None
-    return (job.completed_ms - job.started_ms) / 1000

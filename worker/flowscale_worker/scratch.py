@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flowscale import logs
 from flowscale.errors import DiskFull
 from flowscale.folders import OwnedFolder
+
+_log = logs.get("scratch")
 
 
 class Scratch:
@@ -32,7 +35,11 @@ class Scratch:
         try:
             yield path
         finally:
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                # The render's own outcome stands; the folder goes with the process.
+                _log.warning("scratch.stuck", "A render's files cannot be removed", path=str(path), reason=str(error))
 
     def close(self) -> None:
         self._owned.release()

@@ -14,7 +14,6 @@ from typing import Self
 from flowscale import logs
 from flowscale.clocks import Clock
 from flowscale.errors import FFmpegUnavailable, QueueUnavailable
-from flowscale.metrics import Metrics
 from flowscale.queues.base import WorkerReport, WorkQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
@@ -43,12 +42,11 @@ class Supervisor:
     no jobs, and its report says why, until FFmpeg is there.
     """
 
-    def __init__(self, settings: Settings, queue: WorkQueue, storage: Storage, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, settings: Settings, queue: WorkQueue, storage: Storage, clock: Clock) -> None:
         self.name = f"{socket.gethostname()}-{threading.get_native_id()}"
         self._settings = settings
         self._queue = queue
         self._storage = storage
-        self._metrics = metrics
         self._clock = clock
         self._stopping = threading.Event()
         self._scratch = Scratch(settings.scratch_dir)
@@ -97,7 +95,7 @@ class Supervisor:
             return Stopped.SHUTDOWN if self._stopping.is_set() else None
 
         kit = Kit(tools, self._settings.worker, self._clock, should_stop, tell=lambda _percent, _lines=(): None)
-        return Executor(self._queue, self._storage, self._scratch, self._metrics, kit)
+        return Executor(self._queue, self._storage, self._scratch, kit)
 
     def _housekeep(self) -> None:
         looked = self._clock.monotonic()

@@ -47,7 +47,7 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     policy = QueuePolicy(
         max_waiting=settings.queue.max_waiting, retention_ms=int(settings.queue.job_retention_seconds * 1000)
     )
-    queue = MemoryQueue(policy, clock)
+    queue = MemoryQueue(policy, clock, on_ended=metrics.job_ended)
     storage = LocalStorage(settings.storage.dir)
     try:
         app = create_app(settings=settings, queue=queue, storage=storage, metrics=metrics, clock=clock, page=page)
@@ -58,7 +58,7 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
             raise SettingsError(
                 f"PORT: cannot listen on {address} ({error.strerror}); choose another PORT or end what uses it"
             ) from error
-        with Supervisor(settings, queue, storage, metrics, clock):
+        with Supervisor(settings, queue, storage, clock):
             yield server
     finally:
         storage.close()

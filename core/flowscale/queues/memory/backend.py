@@ -55,14 +55,24 @@ class _Hold:
 
 
 class MemoryQueue:
-    """JobQueue and WorkQueue in one. `chance` draws the jitter of retries, in [0, 1)."""
+    """JobQueue and WorkQueue in one.
 
-    def __init__(self, policy: QueuePolicy, clock: Clock, chance: Callable[[], float] = random) -> None:
+    `chance` draws the jitter of retries, in [0, 1). `on_ended` hears of each job that reaches DONE or ERROR, once,
+    whoever ended it (a worker, a cancel, a lost lease); it is called under the lock and must be quick.
+    """
+
+    def __init__(
+        self,
+        policy: QueuePolicy,
+        clock: Clock,
+        chance: Callable[[], float] = random,
+        on_ended: Callable[[Job], object] = lambda _: None,
+    ) -> None:
         self._policy = policy
         self._clock = clock
         self._chance = chance
         self._changed = threading.Condition(threading.RLock())
-        self._records = Records(policy, clock)
+        self._records = Records(policy, clock, on_ended)
         self._lines = Lines()
         self._delays = Delays()
         self._holds: dict[str, _Hold] = {}  # by job id, oldest execution first

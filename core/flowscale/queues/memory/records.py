@@ -7,7 +7,7 @@ around it owns one.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from flowscale.clocks import Clock
@@ -26,8 +26,9 @@ def elapsed_ms(clock: Clock) -> int:
 class Records:
     """Every job that was accepted and is kept still."""
 
-    def __init__(self, policy: QueuePolicy, clock: Clock) -> None:
+    def __init__(self, policy: QueuePolicy, clock: Clock, on_ended: Callable[[Job], object]) -> None:
         self.events = EventLog()
+        self._on_ended = on_ended
         self._policy = policy
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -64,6 +65,7 @@ class Records:
                 del self._ended[before.state][job.id]
             if job.state.is_final:
                 self._ended[job.state][job.id] = elapsed_ms(self._clock)
+                self._on_ended(job)
             self._tell_state(job)
         elif job.progress != before.progress:
             self.events.add(job.id, EventKind.PROGRESS, self._clock.now_ms(), answers.progress_data(job))
