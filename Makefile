@@ -46,7 +46,7 @@ check: ## format, lint, types, import walls, lock file, drift of generated files
 	$(bin)/ruff check
 	$(bin)/mypy
 	$(bin)/lint-imports --no-logo
-	@for folder in core api worker operator; do [ ! -e $$folder/__init__.py ] || \
+	@for folder in core api worker cli operator; do [ ! -e $$folder/__init__.py ] || \
 		{ echo "$$folder/__init__.py must go; docs/adr/0001-one-project-three-deployables.md says why" >&2; exit 1; }; done
 	.tools/bin/uv lock --check
 	$(bin)/python scripts/generate.py --check

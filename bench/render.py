@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx2
 import psutil
 
-from flowscale.cli.screen import table
 from flowscale.specs import RenderSpec, Resize, Source
+from flowscale_cli.screen import table
 from flowscale_worker.command import render_command
 from flowscale_worker.plan import make_plan
 from flowscale_worker.probe import examine

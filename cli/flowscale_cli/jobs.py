@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flowscale.cli.client import Client
-from flowscale.cli.options import AsJson, ServerUrl
-from flowscale.cli.screen import Bar, facts, say, say_json, size_text, table
 from flowscale.settings import Settings
+from flowscale_cli.client import Client
+from flowscale_cli.options import AsJson, ServerUrl
+from flowscale_cli.screen import Bar, facts, say, say_json, size_text, table
 
 jobs = typer.Typer(help="See and steer the jobs of a server (FLOWSCALE_URL, or --url).", no_args_is_help=True)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flowscale import logs
-from flowscale.cli.client import Client, ServerError
-from flowscale.cli.jobs import watch_job
-from flowscale.cli.render import upload_with_bar
-from flowscale.cli.screen import facts, say, size_text
-from flowscale.cli.service import one_process
 from flowscale.clocks import SystemClock
 from flowscale.errors import InvalidPath
 from flowscale.settings import GatewaySettings, Settings, StorageSettings
+from flowscale_cli.client import Client, ServerError
+from flowscale_cli.jobs import watch_job
+from flowscale_cli.render import upload_with_bar
+from flowscale_cli.screen import facts, say, size_text
+from flowscale_cli.service import one_process
 
 REQUEST: dict[str, Any] = {
     "trim": {"start": 1, "end": 4},

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from flowscale import __version__
-from flowscale.cli.jobs import jobs
-from flowscale.cli.options import ServerUrl
-from flowscale.cli.screen import fail, say
 from flowscale.errors import FlowScaleError
 from flowscale.specs import Fit, Format, Quality
+from flowscale_cli.jobs import jobs
+from flowscale_cli.options import ServerUrl
+from flowscale_cli.screen import fail, say
 
 app = typer.Typer(
     name="flowscale",
@@ -32,7 +32,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the result.")] = Path("demo-output"),
 ) -> None:
     """Render one clip end to end, over HTTP, on this machine alone, and say where the result is."""
-    from flowscale.cli.demo import run_demo
+    from flowscale_cli.demo import run_demo
 
     run_demo(file, output)
 
@@ -42,7 +42,7 @@ def dev(
     port: Annotated[int | None, typer.Option(help="Port to listen on; PORT (3000) by default.")] = None,
 ) -> None:
     """Run gateway and workers in one process, with a page to try them in a browser."""
-    from flowscale.cli.service import run_service
+    from flowscale_cli.service import run_service
 
     run_service(page=True, port=port)
 
@@ -50,7 +50,7 @@ def dev(
 @app.command()
 def api() -> None:
     """Run the gateway as deployed; in memory mode with its workers, as the service it replaces did."""
-    from flowscale.cli.service import run_service
+    from flowscale_cli.service import run_service
 
     run_service(page=False, port=None)
 
@@ -74,8 +74,8 @@ def render(
     url: ServerUrl = None,
 ) -> None:
     """Render files here, or on a server with --url."""
-    from flowscale.cli.render import run_render
-    from flowscale.cli.render_options import read_options
+    from flowscale_cli.render import run_render
+    from flowscale_cli.render_options import read_options
 
     options = read_options(
         output,

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowscale import logs
-from flowscale.cli.screen import errors
 from flowscale.clocks import SystemClock
 from flowscale.errors import SettingsError
 from flowscale.metrics import Metrics
@@ -15,6 +14,7 @@ from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import Settings
 from flowscale.storage.local import LocalStorage
+from flowscale_cli.screen import errors
 
 if TYPE_CHECKING:
     from flowscale_api.server import Server

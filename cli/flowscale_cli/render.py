@@ -15,14 +15,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flowscale import logs
-from flowscale.cli.client import Client, ServerError
-from flowscale.cli.jobs import watch_job
-from flowscale.cli.screen import Bar, facts, size_text
 from flowscale.clocks import SystemClock
 from flowscale.errors import InvalidPath
 from flowscale.settings import Settings
 from flowscale.specs import ExecuteRequest, RenderSpec, Source
 from flowscale.validation import parse
+from flowscale_cli.client import Client, ServerError
+from flowscale_cli.jobs import watch_job
+from flowscale_cli.screen import Bar, facts, size_text
 
 if TYPE_CHECKING:
     from flowscale_worker.failures import Stopped

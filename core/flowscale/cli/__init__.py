@@ -1,1 +1,0 @@
-"""The `flowscale` program. The one place that may import all deployables, and only when a command needs them."""
