@@ -12,7 +12,7 @@ and any of them can be killed. The HTTP contract is kept here and nowhere else.
 """
 
 from flowscale_api.app import create_app
-from flowscale_api.document import openapi_json
+from flowscale_api.description.document import openapi_json
 from flowscale_api.server import Server, serve
 
 __all__ = ["Server", "create_app", "openapi_json", "serve"]

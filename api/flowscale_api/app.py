@@ -17,13 +17,13 @@ from flowscale.settings import Settings
 from flowscale.storage.base import Storage
 from flowscale_api import problems
 from flowscale_api.deps import Gateway
-from flowscale_api.document import TITLE, document
-from flowscale_api.envelope import REQUEST_ID, Envelope, LastResort
-from flowscale_api.lingering import LingeringClose
-from flowscale_api.readiness import Readiness
+from flowscale_api.description.document import TITLE, document
+from flowscale_api.health.readiness import Readiness
+from flowscale_api.jobs.submissions import IDEMPOTENCY_KEY
 from flowscale_api.routes import ROUTERS
 from flowscale_api.routes.pages import page_router
-from flowscale_api.submissions import IDEMPOTENCY_KEY
+from flowscale_api.wire.envelope import REQUEST_ID, Envelope, LastResort
+from flowscale_api.wire.lingering import LingeringClose
 
 
 def create_app(

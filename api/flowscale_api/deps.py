@@ -13,7 +13,7 @@ from flowscale.metrics import Metrics
 from flowscale.queues.base import JobQueue
 from flowscale.settings import GatewaySettings
 from flowscale.storage.base import Storage
-from flowscale_api.readiness import Readiness
+from flowscale_api.health.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True)

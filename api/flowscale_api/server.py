@@ -27,8 +27,8 @@ from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
 from flowscale_api.app import create_app
-from flowscale_api.connections import Connection
 from flowscale_api.deps import Gateway
+from flowscale_api.wire.connections import Connection
 
 STOP_SECONDS = 20
 """How long requests under way may take to finish, well within Kubernetes' default grace of 30 s."""

@@ -18,7 +18,7 @@ from flowscale.clocks import SystemClock
 from flowscale.queues.base import Execution, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.testing import a_failure, a_job, an_output
-from flowscale_api.event_stream import PING, last_event_id, stream
+from flowscale_api.jobs.event_stream import PING, last_event_id, stream
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from starlette.types import Message
 from contract.gateway_child import child
 from contract.gateway_server import MP4, PATIENCE_S, Running, error_of, eventually, fields, running
 from flowscale.errors import UploadError
-from flowscale_api import connections
-from flowscale_api.bodies import Body
+from flowscale_api.wire import connections
+from flowscale_api.wire.bodies import Body
 
 MIB = 1024**2
 BOUNDARY = b"XboundaryX"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowscale_api.byte_ranges import (
+from flowscale_api.files.byte_ranges import (
     MAX_HEADER,
     MAX_RANGES,
     ByteRange,

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowscale.errors import NoFile, RequestError, UploadError
-from flowscale_api.multipart import (
+from flowscale_api.uploads.multipart import (
     MAX_PARTS,
     MAX_TEXT_BYTES,
     Event,

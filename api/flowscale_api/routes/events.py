@@ -10,9 +10,9 @@ from starlette.responses import StreamingResponse
 
 from flowscale.errors import JobNotFound, QueueUnavailable
 from flowscale_api.deps import Parts
-from flowscale_api.event_stream import last_event_id, stream
-from flowscale_api.openapi import JobId, event_stream, failures
-from flowscale_api.views import known_job_id
+from flowscale_api.description.openapi import JobId, event_stream, failures
+from flowscale_api.jobs.event_stream import last_event_id, stream
+from flowscale_api.jobs.views import known_job_id
 
 router = APIRouter(tags=["jobs"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from flowscale_api.deps import Parts
-from flowscale_api.stored_files import file_answer
+from flowscale_api.files.stored_files import file_answer
 
 router = APIRouter(include_in_schema=False)
 

@@ -9,9 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from flowscale.errors import Conflict, InvalidOptions, JobNotFound, QueueFull, QueueUnavailable
 from flowscale_api.deps import Parts
-from flowscale_api.openapi import JobId, failures
+from flowscale_api.description.openapi import JobId, failures
+from flowscale_api.jobs.views import job_answer, job_facts, known_job_id
 from flowscale_api.schemas import JobAnswer, JobList, Status, json_answer
-from flowscale_api.views import job_answer, job_facts, known_job_id
 
 router = APIRouter(tags=["jobs"])
 

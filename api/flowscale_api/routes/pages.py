@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from flowscale import __version__
 from flowscale.errors import FileNotFound
-from flowscale_api.reference import POLICY, reference_page
+from flowscale_api.description.reference import POLICY, reference_page
 from flowscale_api.schemas import About, json_answer
 
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:"

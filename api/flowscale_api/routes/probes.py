@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 
 from flowscale.errors import FFmpegUnavailable, QueueUnavailable, StorageUnavailable
 from flowscale_api.deps import Parts
-from flowscale_api.health import health_now, ready_now
-from flowscale_api.openapi import plain_text, same_shape
+from flowscale_api.description.openapi import plain_text, same_shape
+from flowscale_api.health.health import health_now, ready_now
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
 
 router = APIRouter(tags=["operation"])

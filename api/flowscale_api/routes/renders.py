@@ -20,11 +20,11 @@ from flowscale.errors import (
 )
 from flowscale.plans import PlanRequest
 from flowscale.specs import ExecuteRequest
-from flowscale_api.bodies import read_json
 from flowscale_api.deps import Parts
-from flowscale_api.openapi import failures, json_body
+from flowscale_api.description.openapi import failures, json_body
+from flowscale_api.jobs.submissions import submit
 from flowscale_api.schemas import Accepted, json_answer
-from flowscale_api.submissions import submit
+from flowscale_api.wire.bodies import read_json
 
 router = APIRouter(tags=["renders"])
 

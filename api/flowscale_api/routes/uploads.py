@@ -13,13 +13,13 @@ from flowscale.errors import (
     UnsupportedMedia,
     UploadError,
 )
-from flowscale_api.bodies import Body
 from flowscale_api.deps import Parts
+from flowscale_api.description.openapi import failures, form_body
 from flowscale_api.links import public_url
-from flowscale_api.multipart import FORM_OVERHEAD, UploadForm, boundary_of
-from flowscale_api.openapi import failures, form_body
-from flowscale_api.receiving import MAX_PROJECT_ID, receive_upload, too_large
 from flowscale_api.schemas import Uploaded, json_answer
+from flowscale_api.uploads.multipart import FORM_OVERHEAD, UploadForm, boundary_of
+from flowscale_api.uploads.receiving import MAX_PROJECT_ID, receive_upload, too_large
+from flowscale_api.wire.bodies import Body
 
 router = APIRouter(tags=["uploads"])
 _log = logs.get("gateway")

@@ -18,7 +18,7 @@ from flowscale.queues.base import Enqueued, Idempotency
 from flowscale.specs import ExecuteRequest, Source, checked_url, stored_reference, upload_key_in_url
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_api.deps import Gateway
-from flowscale_api.rendering import best_report, ffmpeg_fault
+from flowscale_api.health.rendering import best_report, ffmpeg_fault
 from flowscale_api.schemas import Accepted
 
 IDEMPOTENCY_KEY = "Idempotency-Key"

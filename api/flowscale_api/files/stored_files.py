@@ -16,7 +16,7 @@ from flowscale import names
 from flowscale.errors import FileNotFound
 from flowscale.media import MEDIA_TYPES
 from flowscale.storage.base import Storage, StoredObject
-from flowscale_api.byte_ranges import (
+from flowscale_api.files.byte_ranges import (
     ByteRange,
     Multipart,
     Unsatisfiable,

@@ -18,7 +18,7 @@ from flowscale import __version__
 from flowscale.errors import FileNotFound, StorageUnavailable
 from flowscale.plans import PlanRequest
 from flowscale.specs import ExecuteRequest
-from flowscale_api.openapi import failures
+from flowscale_api.description.openapi import failures
 from flowscale_api.routes import ROUTERS
 
 TITLE = "FlowScale"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flowscale.clocks import iso_utc
 from flowscale.errors import FlowScaleError, QueueUnavailable
 from flowscale_api.deps import Gateway
+from flowscale_api.health.rendering import best_report, ffmpeg_fault
 from flowscale_api.problems import error_body
-from flowscale_api.rendering import best_report, ffmpeg_fault
 from flowscale_api.schemas import FFmpeg, Health, Ready
 
 

@@ -23,9 +23,9 @@ from flowscale.errors import (
 )
 from flowscale.media import MEDIA_TYPES, SNIFF_BYTES, MediaType, sniff
 from flowscale.storage.base import ObjectWriter, Storage, StoredObject
-from flowscale_api.bodies import Body
-from flowscale_api.multipart import Event, FileBegins, FileData, FileEnds, TextField, UploadForm
 from flowscale_api.threads import in_thread
+from flowscale_api.uploads.multipart import Event, FileBegins, FileData, FileEnds, TextField, UploadForm
+from flowscale_api.wire.bodies import Body
 
 BUFFER = 1024 * 1024
 """Bytes gathered before they are written: a thread is asked once a MiB, and an upload costs that much memory."""

@@ -1,0 +1,1 @@
+"""Stored objects as HTTP answers: ranges, validators, safe headers."""

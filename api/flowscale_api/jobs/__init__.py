@@ -1,0 +1,1 @@
+"""From requests to queued jobs, and from job records to answers."""
