@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from flowscale.errors import InvalidMedia
 from flowscale.media import SNIFF_BYTES, MediaType, sniff
 from flowscale_worker import ffmpeg
 from flowscale_worker.command import probe_command
-from flowscale_worker.failures import classify, truncation
+from flowscale_worker.failures import classify, truncation, why_unreadable
 from flowscale_worker.kit import Kit, checked
 from flowscale_worker.source import ReportReader, SourceInfo
+
+MEMORY_SHARE = 3
+"""A probe keeps no frames: it gets this part of a render's memory, so that no index fills a render's with lies."""
 
 SECONDS_PER_GIB = 1.0
 """Added to the time a probe may take: it reads the whole file, because headers lie."""
@@ -28,7 +32,7 @@ def examine(path: Path, kit: Kit) -> SourceInfo:
         ffmpeg.run(
             kit.tools.ffprobe,
             probe_command(str(path), media.demuxer, kit.allowance),
-            kit.limits(seconds),
+            replace(kit.limits(seconds), memory_bytes=kit.settings.memory_bytes // MEMORY_SHARE),
             clock=kit.clock,
             on_line=report.feed,
             should_stop=kit.should_stop,
@@ -40,13 +44,27 @@ def examine(path: Path, kit: Kit) -> SourceInfo:
         raise classify(ended.returncode, ended.stderr, doing="examining the source", seconds=ended.seconds)
     if cut_short := truncation(ended.stderr):
         raise cut_short
-    return report.finish(media.demuxer, still=media.is_still)
+    try:
+        return report.finish(media.demuxer, still=media.is_still)
+    except InvalidMedia as error:
+        if reason := why_unreadable(ended.stderr):
+            raise reason from error
+        raise
 
 
 def recognise(path: Path) -> MediaType:
     """The kind of file by its first bytes. Raises InvalidMedia."""
     with path.open("rb") as file:
-        media = sniff(file.read(SNIFF_BYTES))
+        head = file.read(SNIFF_BYTES)
+    media = sniff(head)
     if media is None:
         raise InvalidMedia("The file is none of mp4, mov, webm, mkv, avi, jpeg, png, webp, whatever its name says.")
+    if head.startswith(b"RIFF") and _riff_is_cut(head, path.stat().st_size):
+        raise InvalidMedia("The file is damaged or cut short: it is smaller than it says. Upload it again.")
     return media
+
+
+def _riff_is_cut(head: bytes, size: int) -> bool:
+    """Whether an AVI or WebP says that it is longer than its `size` in bytes: FFmpeg would read what there is."""
+    said = int.from_bytes(head[4:8], "little")
+    return size < said < 0xFFFF_0000  # all ones stand for a length that was not known

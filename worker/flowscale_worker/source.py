@@ -6,6 +6,7 @@ counts come from the packets, because headers lie; headers serve for what packet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -32,6 +33,11 @@ MAX_RATE = Fraction(120)
 
 LEAD_IN_SECONDS = 0.1
 """Longest lead-in of sound encoders: AAC 44 to 48 ms, MP3 25 ms, Opus 7 ms, and room for two in a row."""
+
+MAX_SILENCE_BYTES = 256 * 1024**2
+"""Most sound that fills one hole, as float samples: FFmpeg makes a hole's silence at once, in about 3 times that."""
+
+_UNESCAPED_PART = re.compile(r"(?:[^|\\]|\\.)+")
 
 _ALPHA = ("yuva", "rgba", "argb", "abgr", "bgra", "gbrap", "ya8", "ya16", "pal8")
 _RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "gray", "ya", "mono")
@@ -108,6 +114,7 @@ class _Track:
     first: float = float("inf")
     last: float = float("-inf")
     end: float = float("-inf")
+    hole: float = 0.0  # longest time from one packet to the next
 
 
 @dataclass(slots=True)
@@ -168,6 +175,8 @@ class ReportReader:
             time = _number(packet.get("dts_time"))
         if time is None:
             return
+        if track.packets > 1:
+            track.hole = max(track.hole, time - track.last)
         track.first = min(track.first, time)
         track.last = max(track.last, time)
         track.end = max(track.end, time + (_number(packet.get("duration_time")) or 0.0))
@@ -213,6 +222,9 @@ class ReportReader:
         sample_rate = _whole(stream.get("sample_rate"))
         if stream.get("codec_type") != "audio" or track is None or channels <= 0 or sample_rate <= 0:
             return None
+        hole = max(track.hole, track.first - start)
+        if float("inf") > hole > MAX_SILENCE_BYTES / (4 * sample_rate * channels):
+            raise LimitExceeded(f"The sound is missing for {hole:.0f} s, which is more silence than can be put there.")
         return Sound(
             index=index,
             codec=stream.get("codec_name", "unknown"),
@@ -234,10 +246,11 @@ class ReportReader:
                 f"The picture is {info.picture.width}x{info.picture.height}; "
                 f"at most {self.limits.max_pixels} pixels are rendered."
             )
-        if pixels * info.picture.frames > self.limits.max_decoded_pixels:
+        # A frame that stays for hours is one packet and many frames of the result.
+        frames = max(info.picture.frames, int(info.picture.end_us * info.picture.frame_rate / 1_000_000))
+        if pixels * frames > self.limits.max_decoded_pixels:
             raise LimitExceeded(
-                f"The file decodes to {pixels * info.picture.frames} pixels; "
-                f"at most {self.limits.max_decoded_pixels} are rendered."
+                f"The file decodes to {pixels * frames} pixels; at most {self.limits.max_decoded_pixels} are rendered."
             )
 
 
@@ -250,8 +263,17 @@ def read_report(lines: Iterable[str], limits: SourceLimits, demuxer: str, *, sti
 
 
 def _fields(rest: str) -> dict[str, str]:
-    """`a=1|b=2` as a dict. Values are numbers and FFmpeg's own names, so `|` never needs escaping."""
-    return dict(part.split("=", 1) for part in rest.split("|") if "=" in part)
+    """`a=1|b=2` as a dict.
+
+    Values are numbers and FFmpeg's own names, but for one: the tag alpha_mode holds whatever the file's maker
+    wrote. ffprobe writes a `|` within it as `\\|`; it begins no field here, and no field is ever said twice.
+    """
+    fields: dict[str, str] = {}
+    for part in rest.split("|") if "\\" not in rest else _UNESCAPED_PART.findall(rest):
+        name, equals, value = part.partition("=")
+        if equals:
+            fields.setdefault(name, value)
+    return fields
 
 
 def _whole(text: str | None, otherwise: int = 0) -> int:
