@@ -102,7 +102,7 @@ def bare_command(clip: Path, target: Path) -> list[str]:
     """What the worker runs for that job, without anything around it."""
     kit = make_kit()
     spec = RenderSpec(sources=(Source(key="x"),), resize=Resize(width=640, height=360))
-    plan = make_plan(spec, (examine(clip, kit),), max_seconds=3600)
+    plan = make_plan(spec, (examine(clip, kit),), kit.source_limits)
     return [kit.tools.ffmpeg, *render_command(plan, [str(clip)], str(target), kit.allowance)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowscale.errors import InvalidMedia
 from flowscale.specs import Audio, Cut, Fit, Format, Quality, Resize, Trim
 from integration.pictures import ffmpeg, frame_numbers, loudness, luma, numbered, pitch, quadrants, rgb, samples
 from integration.program import probe
@@ -307,10 +308,43 @@ def test_a_plan_is_cut_and_joined_in_timeline_order(bars: Path, render: Renderer
     assert result.duration_ms == pytest.approx(1400, abs=50)
 
 
-def test_a_hundred_cuts_are_joined_within_the_memory_of_one_render(clips: Path, render: Renderer) -> None:
+@pytest.mark.parametrize("container", Format)
+def test_a_hundred_cuts_are_joined_in_order_and_in_time(bars: Path, render: Renderer, container: Format) -> None:
+    numbers = [(index * 37) % 99 for index in range(100)]
+    cuts = tuple(Cut(start_us=number * 40_000, end_us=number * 40_000 + 40_000) for number in numbers)
+    result = render(bars, timeline=cuts, frame_rate=(25, 1), format=container)
+    assert frame_numbers(result.path) == numbers
+    found = probe(result.path)
+    assert float(found["duration"]) == pytest.approx(4, abs=0.05)
+    assert pitch(samples(result.path), 0.2, 3.8) == pytest.approx(440, rel=0.1)
+
+
+def test_sound_does_not_drift_over_many_cuts(made: Path, render: Renderer) -> None:
+    clip = numbered(made / "ntsc.mp4", rate="30000/1001", seconds=4)
+    cuts = tuple(Cut(start_us=30_000 * index, end_us=30_000 * index + 50_000) for index in range(60))
+    result = render(clip, timeline=cuts)
+    found = probe(result.path)
+    picture = int(found["video"]["nb_read_frames"]) * 1001 / 30000
+    assert len(samples(result.path)) / 48000 == pytest.approx(picture, abs=0.03)
+
+
+def test_a_hundred_cuts_of_a_large_picture_fit_the_memory_of_one_render(
+    clips: Path, made: Path, render: Renderer
+) -> None:
+    large = made / "large.mp4"
+    options = ["-vf", "scale=1920:1080", "-c:v", "libx264", "-preset", "veryfast", "-c:a", "copy"]
+    ffmpeg("-i", clips / "bigbuckbunny.mp4", *options, large)
     cuts = tuple(Cut(start_us=index * 50_000, end_us=index * 50_000 + 40_000) for index in reversed(range(100)))
-    result = render(clips / "bigbuckbunny.mp4", timeline=cuts, frame_rate=(25, 1), quality=Quality.LOW)
+    small = Resize(width=320, height=180)
+    result = render(large, timeline=cuts, frame_rate=(25, 1), quality=Quality.LOW, resize=small)
     assert int(probe(result.path)["video"]["nb_read_frames"]) == 100
+
+
+def test_a_failing_source_of_several_is_named(made: Path, bars: Path, render: Renderer) -> None:
+    cut = made / "cut.mp4"
+    cut.write_bytes(bars.read_bytes()[:-30_000])
+    with pytest.raises(InvalidMedia, match="Source 2 of 2: "):
+        render(bars, cut)
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60000/1001", "50", "12"])

@@ -7,9 +7,13 @@ from fractions import Fraction
 
 from flowscale.specs import RenderSpec, Source
 from flowscale_worker.command import Allowance
-from flowscale_worker.source import Picture, Sound, SourceInfo
+from flowscale_worker.source import Picture, Sound, SourceInfo, SourceLimits
 
 ALLOWANCE = Allowance(threads=2, max_pixels=7680 * 4320, max_output_bytes=10 * 1024**3)
+
+LIMITS = SourceLimits(
+    max_seconds=86_400, max_pixels=7680 * 4320, max_frames=2_000_000, max_decoded_pixels=4_000_000_000_000
+)
 
 HD = Picture(
     index=0,

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowscale.specs import Audio, Cut, Fit, Format, Quality, RenderSpec, Resize, Trim
-from flowscale_worker.command import DEMUXERS, filter_graph, probe_command, render_command, tempo_factors
-from flowscale_worker.plan import make_plan
+from flowscale_worker.command import DEMUXERS, join_command, parts_list_text, probe_command, render_command
+from flowscale_worker.filters import filter_graph, tempo_factors
+from flowscale_worker.plan import in_parts, make_plan
 from flowscale_worker.source import SourceInfo
-from unit.media_facts import ALLOWANCE, CLIP, NTSC_MONO, SILENT, SOUND_ONLY, STILL, VP9_ALPHA, spec
+from unit.media_facts import ALLOWANCE, CLIP, LIMITS, NTSC_MONO, SILENT, SOUND_ONLY, STILL, VP9_ALPHA, spec
 
 PLAN_CUTS = (Cut(start_us=3_000_000, end_us=4_000_000), Cut(start_us=1_000_000, end_us=2_000_000, speed=2.0))
 
@@ -47,10 +48,19 @@ CASES: dict[str, tuple[RenderSpec, tuple[SourceInfo, ...]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_golden_command(name: str, golden: Callable[[str, str], None]) -> None:
     wanted, sources = CASES[name]
-    plan = make_plan(wanted, sources, max_seconds=21_600)
+    plan = make_plan(wanted, sources, LIMITS)
     files = [f"/scratch/source-{index}" for index in range(len(sources))]
     arguments = render_command(plan, files, f"/scratch/output.{plan.container}", ALLOWANCE)
     golden(f"commands/{name}.txt", "\n".join(arguments) + "\n")
+
+
+def test_golden_join(golden: Callable[[str, str], None]) -> None:
+    plan = make_plan(spec(timeline=PLAN_CUTS * 6), (CLIP,), LIMITS)
+    parts = in_parts(plan)
+    names = [f"part-{number}.mp4" for number in range(len(parts))]
+    golden("commands/join-parts.ffconcat", parts_list_text(names, parts))
+    arguments = join_command(plan, "/scratch/parts.ffconcat", "/scratch/sound.mp4", "/scratch/output.mp4", ALLOWANCE)
+    golden("commands/join.txt", "\n".join(arguments) + "\n")
 
 
 def test_golden_probe(golden: Callable[[str, str], None]) -> None:
@@ -76,7 +86,7 @@ def test_tempo_factors_multiply_to_the_speed_and_stay_where_no_sample_is_skipped
 
 
 def test_a_joined_plan_names_each_pad_once_as_output_and_once_as_input() -> None:
-    plan = make_plan(spec(3), (CLIP, SILENT, SOUND_ONLY), max_seconds=21_600)
+    plan = make_plan(spec(3), (CLIP, SILENT, SOUND_ONLY), LIMITS)
     graph = filter_graph(plan)
     for index in range(3):
         assert graph.count(f"[v{index}]") == graph.count(f"[a{index}]") == 2

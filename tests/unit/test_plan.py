@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,17 +12,17 @@ from hypothesis import strategies as st
 
 from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded
 from flowscale.specs import Audio, Cut, Fit, Format, Quality, Resize, Trim
-from flowscale_worker.plan import RenderPlan, fit_picture, make_plan
+from flowscale_worker.geometry import fit_picture
+from flowscale_worker.plan import RenderPlan, in_parts, make_plan, sound_of
 from flowscale_worker.source import SourceInfo
-from unit.media_facts import CLIP, HD, NTSC_MONO, SILENT, SOUND_ONLY, STEREO, STILL, spec
+from unit.media_facts import CLIP, HD, LIMITS, NTSC_MONO, SILENT, SOUND_ONLY, STEREO, STILL, spec
 
-DAY = 86_400.0
 sides = st.integers(1, 8000)
 targets = st.integers(8, 3840).map(lambda half: half * 2)
 
 
 def plan_of(*sources: SourceInfo, **options: object) -> RenderPlan:
-    return make_plan(spec(len(sources), **options), sources, max_seconds=DAY)
+    return make_plan(spec(len(sources), **options), sources, LIMITS)
 
 
 @given(sides, sides, targets, targets, st.sampled_from(Fit))
@@ -165,7 +166,7 @@ def test_a_trim_after_the_picture_but_within_the_sound_is_refused() -> None:
 
 def test_too_long_a_result_is_refused() -> None:
     with pytest.raises(LimitExceeded, match="at most 30 s"):
-        make_plan(spec(speed=0.25), (CLIP,), max_seconds=30)
+        make_plan(spec(speed=0.25), (CLIP,), replace(LIMITS, max_seconds=30))
 
 
 def test_fades_never_exceed_the_result() -> None:
@@ -184,3 +185,43 @@ def test_pixels_that_are_not_square_are_made_square() -> None:
 def test_frames_follow_the_rate(rate: Fraction) -> None:
     plan = plan_of(CLIP, frame_rate=(rate.numerator, rate.denominator))
     assert plan.clips[0].frames == max(1, round(10 * rate))
+
+
+def test_few_clips_are_rendered_at_once_and_many_in_parts_that_add_up() -> None:
+    cuts = tuple(Cut(start_us=index * 90_000, end_us=index * 90_000 + 50_000) for index in range(100))
+    plan = plan_of(CLIP, timeline=cuts, frame_rate=(30000, 1001))
+    parts = in_parts(plan)
+    assert [clip for part in parts for clip in part.clips] == list(plan.clips)
+    assert max(len(part.clips) for part in parts) == 8
+    assert abs(sum(part.length_us for part in parts) - plan.length_us) <= len(parts)
+    assert all(part.audio_codec is None and part.joined for part in parts)
+    assert sound_of(plan).video_codec is None
+    assert in_parts(plan_of(CLIP, timeline=cuts[:8])) == (plan_of(CLIP, timeline=cuts[:8]),)
+
+
+def test_large_pictures_are_joined_fewer_at_once() -> None:
+    uhd = replace(CLIP, picture=replace(HD, width=3840, height=2160))
+    assert [len(part.clips) for part in in_parts(plan_of(*[uhd] * 5))] == [2, 2, 1]
+
+
+def test_the_sound_of_a_joined_clip_lasts_exactly_as_long_as_its_frames() -> None:
+    cuts = tuple(Cut(start_us=index * 90_000, end_us=index * 90_000 + 50_000) for index in range(100))
+    plan = plan_of(CLIP, timeline=cuts)
+    assert plan.length_us == sum(clip.frames for clip in plan.clips) * 40_000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resize": Resize(width=7680, height=7680)},
+        {
+            "resize": Resize(width=7680, height=4320),
+            "trim": Trim(start=0, end=10),
+            "frame_rate": (120, 1),
+            "speed": 0.25,
+        },
+    ],
+)
+def test_a_result_over_the_budget_is_refused_before_it_is_made(options: dict[str, Any]) -> None:
+    with pytest.raises(LimitExceeded, match="The result would"):
+        make_plan(spec(**options), (CLIP,), replace(LIMITS, max_decoded_pixels=10**11))

@@ -20,8 +20,14 @@ def fed(length_us: int, text: str) -> EncodeProgress:
 def test_a_report_in_the_middle() -> None:
     progress = fed(3_000_000, REPORT)
     assert progress.percent == 50
-    assert progress.frames == 75
-    assert progress.eta_seconds == 0.6
+    assert progress.speed == 2.5
+
+
+def test_a_part_goes_on_where_the_one_before_ended() -> None:
+    progress = EncodeProgress(3_000_000, before_us=1_500_000)
+    assert progress.percent == 50
+    progress.feed("out_time_us=1500000")
+    assert progress.percent == ENCODE_ENDS
 
 
 def test_a_report_is_complete_at_its_last_line_only() -> None:
@@ -32,7 +38,6 @@ def test_a_report_is_complete_at_its_last_line_only() -> None:
 def test_without_a_length_there_is_no_percentage() -> None:
     progress = fed(0, REPORT)
     assert progress.percent is None
-    assert progress.eta_seconds is None
 
 
 def test_what_ffmpeg_does_not_know_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Render: examine the sources, plan, encode, verify. Files in, one verified file out; no queue, no storage.
+"""Render: examine the sources, plan, encode (encode.py), verify. Files in, one verified file out; no queue, no storage.
 
 The worker's execution and `flowscale render` both come through here.
 """
@@ -10,22 +10,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded, NoOutput
+from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded, NoOutput, RenderError
 from flowscale.specs import Format, RenderSpec
-from flowscale_worker import ffmpeg
-from flowscale_worker.command import render_command
-from flowscale_worker.failures import classify, clean_line
-from flowscale_worker.kit import Kit, checked
+from flowscale_worker.encode import encode
+from flowscale_worker.kit import Kit
 from flowscale_worker.plan import RenderPlan, make_plan
 from flowscale_worker.probe import examine
-from flowscale_worker.progress import FETCH_ENDS, EncodeProgress
+from flowscale_worker.progress import FETCH_ENDS
 from flowscale_worker.source import SourceInfo
 
 DURATION_TOLERANCE_US = 50_000
 """Beside one frame: what AAC and Opus frames add at the ends."""
-
-LOG_LINES = 12
-"""FFmpeg's last lines that go into a job's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +39,23 @@ def render(spec: RenderSpec, files: Sequence[Path], folder: Path, kit: Kit) -> R
     Raises RenderError of all kinds; LeaseLost or ShutDown when asked to stop. Leaves files in `folder`, which
     is the caller's to remove.
     """
-    sources = tuple(examine(file, kit) for file in files)
-    kit.tell(FETCH_ENDS, [f"source {index}: {_describe(info)}" for index, info in enumerate(sources)])
-    plan = make_plan(spec, sources, max_seconds=kit.settings.max_source_seconds)
+    sources = tuple(_examine_one(number, file, len(files), kit) for number, file in enumerate(files, start=1))
+    kit.tell(FETCH_ENDS, [f"source {number}: {_describe(info)}" for number, info in enumerate(sources, start=1)])
+    plan = make_plan(spec, sources, kit.source_limits)
+    kit.tell(None, [f"making: {_describe_plan(plan)}"])
     output = folder / f"output.{plan.container}"
     encode(plan, files, output, kit)
     measured_us = verify(plan, output, kit)
     return Rendered(output, output.stat().st_size, round(measured_us / 1000), plan)
 
 
-def encode(plan: RenderPlan, files: Sequence[Path], output: Path, kit: Kit) -> None:
-    """Run FFmpeg. Raises what its failure means."""
-    progress = EncodeProgress(plan.length_us)
-
-    def hear(line: str) -> None:
-        if progress.feed(line):
-            kit.tell(progress.percent)
-            kit.watch(progress)
-
-    seconds = kit.settings.render_timeout_seconds
-    ended = checked(
-        ffmpeg.run(
-            kit.tools.ffmpeg,
-            render_command(plan, [str(file) for file in files], str(output), kit.allowance),
-            kit.limits(seconds),
-            clock=kit.clock,
-            on_line=hear,
-            should_stop=kit.should_stop,
-        ),
-        "a render",
-        seconds,
-    )
-    kit.tell(None, [clean_line(line, [str(output.parent)]) for line in ended.stderr[-LOG_LINES:]])
-    if ended.returncode != 0:
-        raise classify(ended.returncode, ended.stderr, doing="rendering", seconds=ended.seconds)
-    if output.exists() and output.stat().st_size >= kit.settings.max_output_bytes * 0.99:
-        raise LimitExceeded(f"The result is larger than the {kit.settings.max_output_bytes} bytes allowed.")
+def _examine_one(number: int, file: Path, count: int, kit: Kit) -> SourceInfo:
+    try:
+        return examine(file, kit)
+    except RenderError as error:
+        if count > 1:
+            raise type(error)(f"Source {number} of {count}: {error.message}") from error
+        raise
 
 
 def verify(plan: RenderPlan, output: Path, kit: Kit) -> int:
@@ -115,6 +91,17 @@ def find_fault(plan: RenderPlan, result: SourceInfo) -> str | None:
     if abs(result.end_us - plan.length_us) > frame_us + DURATION_TOLERANCE_US:
         return f"it lasts {result.end_us / 1e6:.3f} s, not {plan.length_us / 1e6:.3f} s"
     return None
+
+
+def _describe_plan(plan: RenderPlan) -> str:
+    parts = [f"{plan.length_us / 1e6:.3f} s"]
+    if plan.width:
+        parts.append(f"{plan.video_codec} {plan.width}x{plan.height} at {float(plan.frame_rate):.3f}/s")
+    if plan.sound_rate:
+        parts.append(f"{plan.audio_codec} {plan.sound_rate} Hz, {'mono' if plan.channels == 1 else 'stereo'}")
+    if plan.joined:
+        parts.append(f"{len(plan.clips)} pieces joined")
+    return ", ".join(parts)
 
 
 def _describe(info: SourceInfo) -> str:

@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded
-from flowscale.specs import Cut, Fit, Format, Quality, RenderSpec, Resize, microseconds
-from flowscale_worker.source import MAX_RATE, Picture, Sound, SourceInfo
+from flowscale.specs import Cut, Format, Quality, RenderSpec, Resize, microseconds
+from flowscale_worker.geometry import Geometry, canvas_of, geometry_of
+from flowscale_worker.source import MAX_RATE, Picture, Sound, SourceInfo, SourceLimits
 
 STILL_US = 5_000_000
 """How long a still picture is shown when no trim says otherwise: 5 s."""
+
+CLIPS_AT_ONCE = 8
+"""Clips of 1080p that one FFmpeg process joins; fewer where pictures are larger."""
 
 MAX_SOUND_RATE = 48_000
 """Hz; what AAC and Opus players all support."""
@@ -24,17 +28,6 @@ LOSSLESS_FORMATS = frozenset(
     {"yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"},
 )
 """Pixel formats that both lossless encoders take as they are; anything else becomes yuv444p."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How one picture becomes the canvas: scale, then crop or pad. Sizes in pixels, all even."""
-
-    scale: tuple[int, int] | None
-    crop: tuple[int, int, int, int] | None  # width, height, x, y
-    pad: tuple[int, int, int, int] | None  # width, height, x, y
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +48,18 @@ class Clip:
     def output_us(self) -> int:
         return round(self.length_us / self.speed)
 
+    @property
+    def chooses_matrix(self) -> bool:
+        """Whether we choose the matrix of its Y'CbCr (video's, BT.709), and must say so in the result.
+
+        RGB has none, a JPEG or WebP has that of photographs, and what is laid over black went through RGB.
+        """
+        return self.picture is not None and (self.info.still or self.picture.is_rgb or self.picture.alpha)
+
+    def exact_us(self, frame_rate: Fraction | None) -> Fraction:
+        """How long it is among others: a whole number of frames, so that sound does not drift from picture."""
+        return self.frames * 1_000_000 / frame_rate if frame_rate else Fraction(self.output_us)
+
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
@@ -73,10 +78,8 @@ class RenderPlan:
     length_us: int  # what the result should measure
     container: Format
     quality: Quality
-
-    @property
-    def joined(self) -> bool:
-        return len(self.clips) > 1
+    says_matrix: bool  # all its pictures have the matrix we chose
+    joined: bool  # each clip is brought to exactly its number of frames and samples
 
     @property
     def video_codec(self) -> str | None:
@@ -91,8 +94,11 @@ class RenderPlan:
         return "opus" if self.container is Format.WEBM else "aac"
 
 
-def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds: float) -> RenderPlan:
-    """The plan. Raises EmptyOutput when nothing is left, InvalidMedia when the sources cannot do it, LimitExceeded."""
+def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], limits: SourceLimits) -> RenderPlan:
+    """The plan. Raises EmptyOutput when nothing is left, InvalidMedia when the sources cannot do it, LimitExceeded.
+
+    What is made must keep the budget of a source: it is read back, and may well be somebody's next source.
+    """
     if spec.resize and not any(source.picture for source in sources):
         raise InvalidMedia("The source has no picture, so it cannot be resized: leave resize out.")
     cuts = _cuts(spec, sources)
@@ -102,12 +108,11 @@ def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds:
     if not pictured and not with_sound:
         raise EmptyOutput("The source has sound only and audio.mute removes it: nothing is left to render.")
     frame_rate = _frame_rate(spec, pictured)
-    canvas = _canvas(spec.resize, pictured[0]) if pictured else None
+    canvas = canvas_of(spec.resize, pictured[0]) if pictured else None
     clips = tuple(_clip(cut, sources[cut.source], spec.resize, canvas, frame_rate, len(cuts)) for cut in cuts)
-    length_us = _length(clips, with_sound)
-    if length_us > max_seconds * 1_000_000:
-        raise LimitExceeded(f"The result would be {length_us / 1e6:.0f} s long; at most {max_seconds:.0f} s are made.")
+    length_us = _length(clips, with_sound, frame_rate if canvas else None)
     size = (clips[0].geometry.width, clips[0].geometry.height) if len(clips) == 1 and clips[0].geometry else canvas
+    _check_budget(size or (0, 0), length_us, frame_rate, limits)
     return RenderPlan(
         clips=clips,
         width=size[0] if size else None,
@@ -122,62 +127,45 @@ def make_plan(spec: RenderSpec, sources: tuple[SourceInfo, ...], *, max_seconds:
         length_us=length_us,
         container=spec.format,
         quality=spec.quality,
+        says_matrix=all(clip.chooses_matrix for clip in clips),
+        joined=len(clips) > 1,
     )
 
 
-def fit_picture(width: int, height: int, target: tuple[int, int], fit: Fit) -> Geometry:
-    """How a picture of `width` x `height` comes into `target` (even numbers); no side falls below 2."""
-    wide, high = target
-    if fit is Fit.FILL:
-        return _geometry((width, height), (wide, high), None, None)
-    by_width, by_height = Fraction(wide, width), Fraction(high, height)
-    if fit is Fit.COVER:
-        factor = max(by_width, by_height)
-        scaled = max(wide, _even(width * factor)), max(high, _even(height * factor))
-        crop = None if scaled == target else (wide, high, (scaled[0] - wide) // 2, (scaled[1] - high) // 2)
-        return _geometry((width, height), scaled, crop, None)
-    factor = min(by_width, by_height)
-    scaled = min(wide, _even(width * factor)), min(high, _even(height * factor))
-    if fit is Fit.INSIDE or scaled == target:
-        return _geometry((width, height), scaled, None, None)
-    x, y = (wide - scaled[0]) // 4 * 2, (high - scaled[1]) // 4 * 2  # even, so that chroma does not shift
-    return _geometry((width, height), scaled, None, (wide, high, x, y))
+def in_parts(plan: RenderPlan) -> tuple[RenderPlan, ...]:
+    """The picture of a plan as plans of a few clips each, which joined give the whole.
+
+    Every clip is an open decoder with its frames, 22 MB at 1080p: a hundred of them would need more memory than
+    one render may use. A plan that fits, or has no picture, is its own only part.
+    """
+    pictures = [clip.picture.width * clip.picture.height for clip in plan.clips if clip.picture]
+    size = max(2, min(CLIPS_AT_ONCE, CLIPS_AT_ONCE * 1920 * 1080 // max(pictures, default=1)))
+    if len(plan.clips) <= size or plan.width is None:
+        return (plan,)
+    groups = [plan.clips[start : start + size] for start in range(0, len(plan.clips), size)]
+    return tuple(
+        replace(plan, clips=group, sound_rate=None, length_us=_joined_length(group, plan.frame_rate))
+        for group in groups
+    )
 
 
-def _geometry(
-    source: tuple[int, int],
-    scaled: tuple[int, int],
-    crop: tuple[int, int, int, int] | None,
-    pad: tuple[int, int, int, int] | None,
-) -> Geometry:
-    final = crop or pad or (*scaled, 0, 0)
-    return Geometry(None if scaled == source else scaled, crop, pad, final[0], final[1])
+def sound_of(plan: RenderPlan) -> RenderPlan:
+    """The plan without its picture."""
+    return replace(plan, width=None, height=None)
 
 
-def _own_size(picture: Picture) -> Geometry:
-    """The picture's own size, an odd last column or row cut off."""
-    wide, high = max(2, picture.width // 2 * 2), max(2, picture.height // 2 * 2)
-    if picture.width < 2 or picture.height < 2:
-        return fit_picture(picture.width, picture.height, (wide, high), Fit.FILL)
-    crop = None if (wide, high) == (picture.width, picture.height) else (wide, high, 0, 0)
-    scale = None if picture.square_pixels else (picture.width, picture.height)
-    return Geometry(scale, crop, None, wide, high)
-
-
-def _even(value: Fraction) -> int:
-    return max(2, round(value / 2) * 2)
-
-
-def _canvas(resize: Resize | None, first: Picture) -> tuple[int, int]:
-    """The size all clips share: what was asked for, else the first picture's own."""
-    if resize is None:
-        own = _own_size(first)
-        return own.width, own.height
-    target = resize.width // 2 * 2, resize.height // 2 * 2
-    if resize.fit is not Fit.INSIDE:
-        return target
-    inside = fit_picture(first.width, first.height, target, Fit.INSIDE)
-    return inside.width, inside.height
+def _check_budget(size: tuple[int, int], length_us: int, frame_rate: Fraction, limits: SourceLimits) -> None:
+    if length_us > limits.max_seconds * 1_000_000:
+        raise LimitExceeded(
+            f"The result would be {length_us / 1e6:.0f} s long; at most {limits.max_seconds:.0f} s are made."
+        )
+    pixels, frames = size[0] * size[1], length_us * frame_rate // 1_000_000
+    if pixels > limits.max_pixels:
+        raise LimitExceeded(f"The result would be {size[0]}x{size[1]}; at most {limits.max_pixels} pixels are made.")
+    if frames > limits.max_frames or pixels * frames > limits.max_decoded_pixels:
+        raise LimitExceeded(
+            f"The result would have {frames} frames of {size[0]}x{size[1]}, which is more than is made."
+        )
 
 
 def _clip(
@@ -194,23 +182,12 @@ def _clip(
         raise EmptyOutput(_nothing_there(cut.start_us, info.picture.end_us))
     geometry = None
     if picture and canvas:
-        geometry = _geometry_of(picture, resize, canvas, alone=count == 1)
+        geometry = geometry_of(picture, resize, canvas, alone=count == 1)
         if not info.still and count == 1:
             shown_us = min(length_us, picture.end_us - cut.start_us)
     frames = max(1, round(Fraction(shown_us, 1_000_000) / Fraction(cut.speed) * frame_rate)) if canvas else 0
     sound = _sound_in(cut, info)
     return Clip(cut.source, info, cut.start_us, length_us, cut.speed, picture, sound, geometry, frames)
-
-
-def _geometry_of(picture: Picture, resize: Resize | None, canvas: tuple[int, int], *, alone: bool) -> Geometry:
-    if alone and resize is None:
-        return _own_size(picture)
-    # The canvas of `inside` has the first picture's shape; others come into it whole.
-    fit = resize.fit if resize and resize.fit is not Fit.INSIDE else Fit.CONTAIN
-    geometry = fit_picture(picture.width, picture.height, canvas, fit)
-    if geometry.scale is None and not picture.square_pixels:
-        return replace(geometry, scale=(picture.width, picture.height))
-    return geometry
 
 
 def _sound_in(cut: Cut, info: SourceInfo) -> Sound | None:
@@ -282,15 +259,19 @@ def _frame_rate(spec: RenderSpec, pictured: list[Picture]) -> Fraction:
     return min(max((picture.frame_rate for picture in pictured), default=Fraction(25)), MAX_RATE)
 
 
-def _length(clips: tuple[Clip, ...], with_sound: bool) -> int:
+def _length(clips: tuple[Clip, ...], with_sound: bool, frame_rate: Fraction | None) -> int:
     """What the result should measure: joined clips are exact; a single one ends with its longer stream."""
     if len(clips) > 1:
-        return sum(clip.output_us for clip in clips)
+        return _joined_length(clips, frame_rate)
     clip = clips[0]
     if clip.info.still:
         return clip.output_us
     ends = [stream.end_us for stream in (clip.picture, clip.sound if with_sound else None) if stream]
     return round(min(clip.length_us, max(ends) - clip.start_us) / clip.speed)
+
+
+def _joined_length(clips: tuple[Clip, ...], frame_rate: Fraction | None) -> int:
+    return round(sum(clip.exact_us(frame_rate) for clip in clips))
 
 
 def _pixel_format(quality: Quality, pictured: list[Picture]) -> str:

@@ -15,12 +15,15 @@ PUBLISH_ENDS = 99
 
 @dataclass(slots=True)
 class EncodeProgress:
-    """Fed with lines; remembers the furthest point reached. `length_us` is the output's length, 0 if unknown."""
+    """Fed with lines; remembers the furthest point reached. `length_us` is the output's length, 0 if unknown.
+
+    An output made in parts has one of these for each, with what lies `before_us`.
+    """
 
     length_us: int
+    before_us: int = 0
     reached_us: int = 0
     speed: float | None = None  # output seconds per second, as FFmpeg says
-    frames: int = 0
 
     def feed(self, line: str) -> bool:
         """True when the line ends one of FFmpeg's reports, so that there is something new to tell."""
@@ -28,8 +31,6 @@ class EncodeProgress:
         value = value.strip()
         if name == "out_time_us" and value.lstrip("-").isdigit():  # N/A until the first packet is written
             self.reached_us = max(self.reached_us, int(value))
-        elif name == "frame" and value.isdigit():
-            self.frames = int(value)
         elif name == "speed" and value.endswith("x"):
             self.speed = _positive(value[:-1])
         return name == "progress"
@@ -38,15 +39,8 @@ class EncodeProgress:
     def percent(self) -> int | None:
         if self.length_us <= 0:
             return None
-        share = min(1.0, self.reached_us / self.length_us)
+        share = min(1.0, (self.before_us + self.reached_us) / self.length_us)
         return FETCH_ENDS + int(share * (ENCODE_ENDS - FETCH_ENDS))
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Time to the end of the encode at FFmpeg's present speed."""
-        if self.length_us <= 0 or not self.speed:
-            return None
-        return max(0.0, (self.length_us - self.reached_us) / 1e6 / self.speed)
 
 
 def _positive(text: str) -> float | None:
