@@ -33,10 +33,10 @@ test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 	$(bin)/pytest tests/unit $(ARGS)
 
 test-contract: ## contract tests alone: one suite for every queue and storage, the HTTP contract
-	@scripts/bootstrap python ffmpeg redis clips
+	@scripts/bootstrap python ffmpeg clips
 	$(bin)/pytest tests/contract $(ARGS)
 
-test-integration: ## integration tests alone: real Redis, FFmpeg, processes and browser
+test-integration: ## integration tests alone: real FFmpeg, processes, servers and browser
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips
 	$(bin)/pytest tests/integration $(ARGS)
 
@@ -61,7 +61,7 @@ generate: ## rewrites the generated files: docs/configuration.md, tests/golden/o
 	$(bin)/python scripts/generate.py
 
 bench: ## measures renders beside the bare ffmpeg command, and prints the figures
-	@scripts/bootstrap python ffmpeg redis clips
+	@scripts/bootstrap python ffmpeg clips
 	PYTHONPATH=tests $(bin)/python bench/render.py $(ARGS)
 
 clean: ## removes what make has made and fetched here; never ./data

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 
 import httpx2
 
-from flowscale.errors import FlowScaleError, InvalidPath
+from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 
 POLL_SECONDS = 0.2
 CHUNK = 1024 * 1024
@@ -29,6 +29,8 @@ class Client:
     """One server. Every method raises ServerError."""
 
     def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(f"a server's address begins with http:// or https:// (it is {url!r})")
         self._http = httpx2.Client(base_url=url.rstrip("/"), timeout=httpx2.Timeout(60, connect=5))
         self._url = url
 
@@ -47,7 +49,7 @@ class Client:
         except OSError as error:
             raise InvalidPath(f"{file} cannot be read: {error.strerror}.") from error
         with handle:
-            return self._call("POST", "/api/upload", files={"file": (file.name, _Counted(handle, on_bytes))})
+            return self._call("POST", "/api/upload", files={"file": (_label(file), _Counted(handle, on_bytes))})
 
     def execute(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/api/execute", json=request)
@@ -105,6 +107,11 @@ class Client:
         return body
 
 
+def _label(file: Path) -> str:
+    """The file's name as text, whatever bytes the file system holds."""
+    return file.name.encode("utf-8", "replace").decode("utf-8")
+
+
 class _Counted:
     """A file that tells how far it has been read."""
 
@@ -127,7 +134,8 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except httpx2.TransportError as error:
         raise ServerError(
-            "UNREACHABLE", f"{url} does not answer ({error}). Is the server running there? `flowscale dev` starts one."
+            "UNREACHABLE",
+            f"{url} does not answer ({error}). Is the server running there? `flowscale dev` (make dev) starts one.",
         ) from error
 
 

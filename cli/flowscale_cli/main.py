@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flowscale import __version__
-from flowscale.errors import FlowScaleError
+from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 from flowscale.specs import Fit, Format, Quality
 from flowscale_cli.jobs import jobs
 from flowscale_cli.options import ServerUrl
@@ -94,10 +94,19 @@ def render(
     run_render(files, output, options, url=url, force=force)
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    say(__version__)
+def _print_version(asked: bool) -> None:
+    if asked:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Self-hosted video renders: upload a clip, ask for a render, get a verified file."""
 
 
 def run() -> None:
@@ -106,6 +115,14 @@ def run() -> None:
         app()
     except FlowScaleError as error:
         fail(error)
+        sys.exit(1)
+    except OSError as error:
+        fail(InvalidPath(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}."))
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0].startswith("flowscale"):
+            raise
+        fail(SettingsError(f"this command needs the package {error.name}: install flowscale[api], which brings it"))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

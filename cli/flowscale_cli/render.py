@@ -34,6 +34,8 @@ def run_render(files: Sequence[Path], output: Path, options: dict[str, Any], *, 
     for file in files:
         if not file.is_file():
             raise InvalidPath(f"{file} is not a file.")
+    if output.exists() and any(output.samefile(file) for file in files):
+        raise InvalidPath(f"{output} is the source itself: choose another name for the result.")
     if output.exists() and not force:
         raise InvalidPath(f"{output} exists already: choose another name, or give --force to replace it.")
     if not output.absolute().parent.is_dir():
@@ -91,7 +93,11 @@ def _render_here(files: Sequence[Path], output: Path, options: dict[str, Any]) -
 
         interrupted = stack.enter_context(_Interrupts())
         kit = Kit(tools, settings.worker, SystemClock(), interrupted.verdict, tell, watch)
-        scratch = Scratch(settings.worker.scratch_dir or Path(tempfile.gettempdir()) / f"flowscale-{os.getuid()}")
+        # Beside the result: there is room for it, moving it costs nothing, and nobody else knows the name.
+        root = settings.worker.scratch_dir or Path(tempfile.mkdtemp(prefix=".flowscale-", dir=output.absolute().parent))
+        if settings.worker.scratch_dir is None:
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+        scratch = Scratch(root)
         stack.callback(scratch.close)
         folder = stack.enter_context(scratch.folder("render"))
         # FFmpeg sees names we made, never the person's own.
@@ -132,9 +138,10 @@ def _spec(options: dict[str, Any], count: int) -> RenderSpec:
 
 def _place(result: Path, output: Path) -> None:
     """The finished file under its name, whole or not at all."""
-    part = output.with_name(f".{output.name}.part")
+    handle, part = tempfile.mkstemp(prefix=".flowscale-", dir=output.absolute().parent)
+    os.close(handle)
     try:
         shutil.move(result, part)
-        part.replace(output)
+        Path(part).replace(output)
     finally:
-        part.unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)

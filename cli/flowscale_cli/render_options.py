@@ -31,6 +31,9 @@ def read_options(
     mute: bool,
 ) -> dict[str, Any]:
     """The execute request without its source. Raises InvalidOptions."""
+    named = output.suffix.lower().removeprefix(".")
+    if format is not None and named in set(Format) and named != format:
+        raise InvalidOptions(f"The result would be {format} under the name {output.name}: change --format or the name.")
     request: dict[str, Any] = {"quality": quality, "format": format or _format_of(output)}
     if start or end is not None:
         request["trim"] = {"start": start, "end": LATEST if end is None else end}

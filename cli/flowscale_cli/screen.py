@@ -25,9 +25,10 @@ def say_json(value: Any) -> None:
 
 
 def fail(error: FlowScaleError) -> None:
-    """An error as a person should meet it: its sentence, its faults one a line, its code."""
+    """An error as a person should meet it: its sentence, its faults one a line where there are several, its code."""
     errors.print(f"error: {error.message} [{error.code}]", markup=False)
-    for fault in error.details.get("faults", []):
+    faults = error.details.get("faults", [])
+    for fault in faults if len(faults) > 1 else []:
         errors.print(f"  {fault['path']}: {fault['message']}", markup=False)
 
 
@@ -80,7 +81,7 @@ class Bar:
                 self._live.update(self._task, note=note)
         elif done is not None:
             step = done * 100 // self._total // self.STEP
-            if step > self._said:
+            if step > self._said and what != "error":
                 self._said = step
                 errors.print(f"{what or self._what}: {done * 100 // self._total} %")
 

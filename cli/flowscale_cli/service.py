@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
-from flowscale.errors import SettingsError
+from flowscale.errors import SettingsError, StorageUnavailable
 from flowscale.metrics import Metrics
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
-from flowscale.settings import Settings
+from flowscale.settings import GatewaySettings, Settings
 from flowscale.storage.local import LocalStorage
 from flowscale_cli.screen import errors
 
@@ -29,11 +33,40 @@ def run_service(*, page: bool, port: int | None) -> None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     logs.configure(settings.logs.level, "text" if page else settings.logs.format)
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
-    with one_process(settings, page=page) as server:
+    with _signals_heard() as asked_to_end, one_process(settings, page=page) as server:
         if page:
             errors.print(f"\n  FlowScale is at {server.url}\n  Files are in {settings.storage.dir.absolute()}")
-            errors.print("  Ctrl-C ends it.\n")
-        server.run()
+            errors.print("  Ctrl-C ends it, and forgets the jobs that wait or run.\n")
+        if not asked_to_end.is_set():
+            server.run()
+
+
+@contextmanager
+def _signals_heard() -> Iterator[threading.Event]:
+    """From the first moment to the last, SIGINT and SIGTERM only set this: none cuts the start or the end short.
+
+    While it serves, the server hears them instead.
+    """
+    asked = threading.Event()
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cannot_listen(error: OSError, gateway: GatewaySettings) -> SettingsError:
+    address = f"{gateway.host}:{gateway.port}"
+    if error.errno == errno.EADDRINUSE:
+        return SettingsError(f"PORT: {address} is taken; choose another PORT or end what uses it")
+    if error.errno == errno.EACCES:
+        return SettingsError(f"PORT: {address} may not be listened on by this user; choose a PORT above 1023")
+    return SettingsError(f"HOST: cannot listen on {address} ({error.strerror}); it must be an address of this machine")
 
 
 @contextmanager
@@ -48,16 +81,17 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
         max_waiting=settings.queue.max_waiting, retention_ms=int(settings.queue.job_retention_seconds * 1000)
     )
     queue = MemoryQueue(policy, clock, on_ended=metrics.job_ended)
-    storage = LocalStorage(settings.storage.dir)
+    try:
+        storage = LocalStorage(settings.storage.dir)
+        storage.check()  # also sweeps what a killed process left half-written
+    except StorageUnavailable as error:
+        raise SettingsError(f"STORAGE_DIR: {error.message}") from error
     try:
         app = create_app(settings=settings, queue=queue, storage=storage, metrics=metrics, clock=clock, page=page)
         try:
             server = Server(app, host=settings.gateway.host, port=settings.gateway.port)
         except OSError as error:
-            address = f"{settings.gateway.host}:{settings.gateway.port}"
-            raise SettingsError(
-                f"PORT: cannot listen on {address} ({error.strerror}); choose another PORT or end what uses it"
-            ) from error
+            raise _cannot_listen(error, settings.gateway) from error
         with Supervisor(settings, queue, storage, clock):
             yield server
     finally:

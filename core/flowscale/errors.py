@@ -37,7 +37,7 @@
     │   └── Cancelled               CANCELLED
     ├── LeaseLost                   this execution is no longer the job's current one; its holder must stop
     ├── IllegalTransition           a bug: a job was asked for a step its state does not allow
-    └── SettingsError               one line naming the variable, its fault and the nearest known name
+    └── SettingsError               SETTINGS 500: one line naming the variable, its fault and the nearest known name
 
 The codes and statuses are the HTTP contract's; they are part of the public interface and never change meaning.
 """
@@ -234,3 +234,5 @@ class IllegalTransition(FlowScaleError):
 
 class SettingsError(FlowScaleError):
     """One line that names the variable, what is wrong with its value, and the nearest known name."""
+
+    code = "SETTINGS"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -24,8 +25,14 @@ GIB = 1024**3
 
 NotEmpty = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=1, le=2**50)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=10 * 365 * 24 * 3600, allow_inf_nan=False)]
+
+
+_SERVICE_LINK = re.compile(
+    r"FLOWSCALE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_[A-Z0-9_]+)?)$"
+)
+"""What Kubernetes puts into every pod beside a Service called `flowscale` or `flowscale-...`: no settings of ours."""
 
 
 class Group(BaseModel):
@@ -55,7 +62,7 @@ class GatewaySettings(Group):
         (),
         alias="FLOWSCALE_CORS_ORIGINS",
         description="Comma-separated origins of frontends served from elsewhere, or `*`. None by default: "
-        "any page a developer visits could otherwise use a gateway on the same machine.",
+        "pages of other origins then cannot read what the gateway answers them.",
     )
     max_upload_bytes: Bytes = Field(
         10 * GIB, alias="FLOWSCALE_MAX_UPLOAD_BYTES", description="Largest upload, in bytes; more is answered 413."
@@ -63,6 +70,22 @@ class GatewaySettings(Group):
     max_body_bytes: Bytes = Field(
         MIB, alias="FLOWSCALE_MAX_BODY_BYTES", description="Largest JSON body, in bytes; a full plan takes 40 KB."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+                raise ValueError(f"{origin!r} is no origin: write http://host:port, as browsers send it, or *")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            if network != "*":
+                ip_network(network, strict=False)
+        return value
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -123,9 +146,9 @@ class WorkerSettings(Group):
         description="Time in seconds to examine one source (plus 1 s for each GiB of it); hostile files end here.",
     )
     memory_bytes: Bytes = Field(
-        3 * GIB,
+        1_400_000_000,
         alias="FLOWSCALE_RENDER_MEMORY",
-        description="Address space of one FFmpeg process in bytes (resident memory stays well below it).",
+        description="Private memory of one FFmpeg process in bytes. The default holds 4K in every quality.",
     )
     max_output_bytes: Bytes = Field(
         10 * GIB, alias="FLOWSCALE_MAX_OUTPUT_BYTES", description="Largest output of one render in bytes."
@@ -213,8 +236,8 @@ class Settings(BaseModel):
         given = os.environ if environment is None else environment
         known = {str(field.alias) for group in groups().values() for field in group.model_fields.values()}
         for name in sorted(given):
-            if name.startswith("FLOWSCALE_") and name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            if name.startswith("FLOWSCALE_") and name not in known and not _SERVICE_LINK.match(name):
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
                 hint = f"; did you mean {nearest[0]}?" if nearest else ""
                 raise SettingsError(f"{name}: no such setting{hint}")
         # An empty value counts as unset, as it does for shells and for Compose files.

@@ -65,6 +65,9 @@ def test_render_joins_files_whatever_they_are_called(clips: Path, tmp_path: Path
         (["notes.txt", "-o", "nowhere/a.mp4"], "make it first"),
         (["notes.txt", "-o", "a.mp4", "--speed", "9"], "$.speed: must be less than or equal to 4"),
         (["notes.txt", "-o", "a.mp4", "--size", "big"], "WIDTHxHEIGHT"),
+        (["notes.txt", "-o", "notes.txt", "--format", "mp4", "--force"], "is the source itself"),
+        (["notes.txt", "-o", "a.mp4", "--format", "webm"], "change --format or the name"),
+        (["notes.txt", "-o", "a" * 252 + ".mp4"], "File name too long"),
     ],
 )
 def test_a_fault_is_a_sentence_and_nothing_is_left(tmp_path: Path, words: list[str], message: str) -> None:
@@ -106,6 +109,19 @@ def test_render_on_a_server(dev_server: Program, clips: Path, tmp_path: Path) ->
     assert probe(tmp_path / "there.mp4")["video"]["nb_read_frames"] == "25"
 
 
+def test_a_file_of_the_persons_is_never_written_over(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / ".out.mp4.part").write_text("precious")
+    ended = flowscale("render", clips / "bikes.mp4", "--end", "0.4", "-o", "out.mp4", folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ".out.mp4.part").read_text() == "precious"
+
+
+def test_an_address_without_its_scheme(tmp_path: Path) -> None:
+    ended = flowscale("jobs", "list", "--url", "localhost:3000", folder=tmp_path)
+    assert ended.returncode == 1
+    assert "begins with http:// or https://" in ended.stderr
+
+
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     ended = flowscale("jobs", "list", "--url", "http://127.0.0.1:9", folder=tmp_path)
     assert ended.returncode == 1
@@ -126,5 +142,16 @@ def test_a_bad_setting_stops_the_program_with_one_line(tmp_path: Path, command: 
 def test_a_port_that_is_taken_is_said_in_one_line(dev_server: Program, tmp_path: Path) -> None:
     ended = flowscale("api", folder=tmp_path, PORT=dev_server.url.rpartition(":")[2])
     assert ended.returncode == 1
-    assert "choose another PORT" in ended.stderr
+    assert "is taken; choose another PORT" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("HOST", "203.0.113.7"), ("STORAGE_DIR", "/dev/null"), ("FLOWSCALE_SCRATCH_DIR", "/dev/null")],
+)
+def test_a_setting_that_cannot_be_used_here_is_named(tmp_path: Path, setting: str, value: str) -> None:
+    ended = flowscale("api", folder=tmp_path, **{"PORT": "0", setting: value})
+    assert ended.returncode == 1
+    assert f"error: {setting}: " in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -63,6 +66,40 @@ def test_sigterm_ends_a_render_and_leaves_nothing(start: Start, connect: Connect
     assert not ffmpegs(program.data)
     assert not scratch_folders(program)
     assert not list((program.data / "outputs").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_changes_nothing(start: Start, connect: Connect, slow_clip: Path, number: int) -> None:
+    program = start("api")
+    frontend = connect(program.url)
+    frontend.execute(frontend.upload(slow_clip), **SLOW)
+    rendering(program)
+    while program.process.poll() is None:
+        program.process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            program.process.wait(timeout=0.1)
+    assert program.process.returncode == 0
+    assert not scratch_folders(program)
+
+
+def test_a_half_written_upload_is_gone_after_the_next_start(start: Start, clips: Path) -> None:
+    program = start("api")
+    host, port = program.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = "POST /api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n"
+        form = (
+            'Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; '
+        )
+        connection.sendall(f'{head}{form}filename="a.mp4"\r\n\r\n'.encode())
+        connection.sendall((clips / "bigbuckbunny.mp4").read_bytes() * 3)
+        incoming = program.data / "incoming"
+        until(lambda: [path for path in incoming.glob("*/*") if path.name != ".lock"], "bytes to be written")
+        program.process.kill()
+        program.process.wait()
+    left_behind = set(incoming.iterdir())
+    assert left_behind
+    start("api")
+    assert not left_behind & set(incoming.iterdir())
 
 
 def test_a_cancel_ends_ffmpeg_and_the_next_job_runs(start: Start, connect: Connect, slow_clip: Path) -> None:

@@ -44,6 +44,33 @@ def test_a_fault_is_one_line_that_names_it(environment: dict[str, str], line: st
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"FLOWSCALE_JOB_RETENTION": "inf"},
+        {"FLOWSCALE_RENDER_TIMEOUT": "nan"},
+        {"FLOWSCALE_RENDER_MEMORY": "1" + "0" * 23},
+        {"FLOWSCALE_TRUSTED_PROXIES": "garbage/99"},
+        {"FLOWSCALE_CORS_ORIGINS": "localhost:5173"},
+        {"FLOWSCALE_DOWNLOAD_ALLOW_NETWORKS": "10.0.0.0/99"},
+    ],
+)
+def test_values_that_would_fail_later_are_refused_at_start(environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(environment))):
+        Settings.load(environment)
+
+
+def test_what_kubernetes_puts_beside_a_service_of_our_name_is_no_setting() -> None:
+    links = {
+        "FLOWSCALE_SERVICE_HOST": "10.0.0.1",
+        "FLOWSCALE_SERVICE_PORT_HTTP": "80",
+        "FLOWSCALE_PORT": "tcp://10.0.0.1:80",
+        "FLOWSCALE_PORT_80_TCP_ADDR": "10.0.0.1",
+        "FLOWSCALE_API_PORT_80_TCP": "tcp://10.0.0.1:80",
+    }
+    assert Settings.load(links) == Settings.load({})
+
+
 def test_an_empty_value_counts_as_unset() -> None:
     assert Settings.load({"PORT": "", "FLOWSCALE_PUBLIC_URL": ""}) == Settings.load({})
 
