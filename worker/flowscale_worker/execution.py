@@ -2,16 +2,20 @@
 
 Each execution writes its own storage key, and the commit names it: whoever has lost the job meanwhile deletes
 what it stored and nobody has seen it.
+
+A queue that cannot be reached costs a job nothing. The render goes on, its heartbeat takes the lease back when the
+queue returns, and whatever ends the execution (commit, fail, release) waits for that within the heartbeat.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from flowscale import logs
 from flowscale.errors import (
@@ -20,9 +24,11 @@ from flowscale.errors import (
     InvalidMedia,
     InvalidPath,
     LeaseLost,
+    NoOutput,
     QueueUnavailable,
     RenderError,
     StorageFailed,
+    StorageUnavailable,
 )
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
@@ -31,13 +37,21 @@ from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage
 from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
-from flowscale_worker.kit import Kit, ShutDown
+from flowscale_worker.kit import Kit, ShutDown, Tell
 from flowscale_worker.pipeline import render
 from flowscale_worker.progress import ENCODE_ENDS, PUBLISH_ENDS
 from flowscale_worker.scratch import Scratch
 
 RENEW_SECONDS = 1.0
 """How often the lease is renewed and a cancel looked for: a cancel takes effect within 2 s of its request."""
+
+QUEUE_RETRY_SECONDS = 1.0
+"""How long the end of an execution waits for a queue that is away before it tries again."""
+
+STOPPING_TRIES = 3
+"""How often a worker that stops tries to end an execution: enough for a blip, within any grace period."""
+
+_Answer = TypeVar("_Answer")
 
 _log = logs.get("execution")
 
@@ -63,6 +77,10 @@ class Heartbeat:
             except QueueUnavailable as error:
                 # The render goes on: the lease is taken back when the queue returns, unless another has the job.
                 _log.warning("lease.unreachable", error.message, job_id=self._execution.job.id)
+            except Exception as error:  # noqa: BLE001 - without renewals a healthy render would lose its lease
+                _log.exception(
+                    "lease.fault", "A fault in renewing a lease; trying again", error, job_id=self._execution.job.id
+                )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -87,43 +105,65 @@ class Executor:
 
     def run(self, execution: Execution) -> None:
         """Bring the execution to its end. Raises nothing that belongs to the job."""
-        job = execution.job
-        with logs.bind(job_id=job.id, execution_id=execution.id):
-            _log.info("execution.started", "Started a job", attempt=len(job.attempts) + 1)
-            try:
-                with Heartbeat(self._queue, execution) as heartbeat:
-                    output = self._render_and_publish(execution, heartbeat)
-                self._commit(execution, output)
-            except LeaseLost:
-                _log.warning("execution.fenced", "Another worker has this job now; nothing was published")
-            except ShutDown:
-                self._end(execution, lambda: self._queue.release(execution), "execution.released")
-            except RenderError as error:
-                self._fail(execution, Failure(error.code, error.message, error.retryable))
-            except FlowScaleError as error:
-                self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
-            except Exception as error:  # noqa: BLE001 - a bug of ours must end the job, not the worker
-                _log.exception("execution.crashed", "A fault in the worker ended the execution", error)
-                self._fail(execution, Failure("INTERNAL", "A fault in the worker ended the render.", retryable=False))
+        with logs.bind(job_id=execution.job.id, execution_id=execution.id):
+            _log.info("execution.started", "Started a job", attempt=len(execution.job.attempts) + 1)
+            with Heartbeat(self._queue, execution) as heartbeat:
+                self._run(execution, heartbeat)
+
+    def _run(self, execution: Execution, heartbeat: Heartbeat) -> None:
+        try:
+            output = self._render_and_publish(execution, heartbeat)
+            self._commit(execution, output)
+        except LeaseLost:
+            _log.warning("execution.fenced", "Another worker has this job now; nothing was published")
+        except ShutDown:
+            self._end(lambda: self._queue.release(execution), "execution.released")
+        except RenderError as error:
+            self._fail(execution, Failure(error.code, error.message, error.retryable))
+        except StorageUnavailable as error:
+            self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must end the job, not the worker
+            _log.exception("execution.crashed", "A fault in the worker ended the execution", error)
+            # Final: the same bug would meet the next attempt.
+            message = "A fault in the worker ended the render; its log tells more."
+            self._fail(execution, Failure(NoOutput.code, message, retryable=False))
 
     def _render_and_publish(self, execution: Execution, heartbeat: Heartbeat) -> Output:
-        def tell(percent: int | None, lines: Sequence[str] = ()) -> None:
-            try:
-                self._queue.progress(execution, percent, [line for line in lines if line])
-            except LeaseLost:
-                heartbeat.verdict = Stopped.LEASE_LOST
-
-        kit = replace(self._kit, tell=tell, should_stop=lambda: heartbeat.verdict or self._kit.should_stop())
+        kit = replace(
+            self._kit,
+            tell=self._teller(execution, heartbeat),
+            should_stop=lambda: heartbeat.verdict or self._kit.should_stop(),
+        )
         spec = read_spec(execution.job)
+        key = output_key(execution.job.id, execution.id, spec.file_name)
         with self._scratch.folder(execution.id) as folder:
             files = [self._fetch(source, folder / f"source-{index}", kit) for index, source in enumerate(spec.sources)]
             result = render(spec, files, folder, kit)
             kit.go_on()
             kit.tell(ENCODE_ENDS)
-            key = output_key(execution.job.id, execution.id, spec.file_name)
-            stored = self._storage.put_file(key, result.path)
-            kit.tell(PUBLISH_ENDS)
+            try:
+                stored = self._storage.put_file(key, result.path)
+                kit.tell(PUBLISH_ENDS)
+            except BaseException:
+                self._discard(key)
+                raise
         return Output(key, stored.size, spec.format.media_type, result.duration_ms)
+
+    def _teller(self, execution: Execution, heartbeat: Heartbeat) -> Tell:
+        away = False
+
+        def tell(percent: int | None, lines: Sequence[str] = ()) -> None:
+            nonlocal away
+            try:
+                self._queue.progress(execution, percent, [line for line in lines if line])
+            except LeaseLost:
+                heartbeat.verdict = Stopped.LEASE_LOST
+            except QueueUnavailable as error:
+                if not away:  # once: the lease's own warnings go on
+                    _log.warning("progress.lost", f"Progress is not recorded: {error.message}")
+                away = True
+
+        return tell
 
     def _fetch(self, source: Source, target: Path, kit: Kit) -> Path:
         kit.go_on()
@@ -137,10 +177,21 @@ class Executor:
         return target
 
     def _commit(self, execution: Execution, output: Output) -> None:
+        """Raises LeaseLost. What the queue may have accepted is kept: a job that is done must have its output."""
         try:
-            job = self._queue.commit(execution, output)
+            job = self._insist(lambda: self._queue.commit(execution, output))
         except LeaseLost:
-            self._storage.delete(output.key)
+            self._discard(output.key)
+            raise
+        except Exception as error:
+            _log.error(
+                "commit.unknown",
+                "Whether the output was committed is not known, so it is kept; if its job does not name it, delete it",
+                key=output.key,
+                reason=str(error),
+            )
+            if isinstance(error, QueueUnavailable):
+                return  # the worker stops: the job is done, or its lease runs out and another takes it
             raise
         _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
 
@@ -148,15 +199,49 @@ class Executor:
         def fail() -> Job:
             return self._queue.fail(execution, failure)
 
-        self._end(execution, fail, "execution.failed", code=failure.code, reason=failure.message)
+        self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
 
-    def _end(self, execution: Execution, end: Callable[[], Job], event: str, **fields: str) -> None:
+    def _end(self, end: Callable[[], Job], event: str, **fields: str) -> None:
         try:
-            job = end()
+            job = self._insist(end)
         except LeaseLost:
-            _log.warning("execution.fenced", "Another worker has this job now", **fields)
+            # Or an earlier try ended it, and its answer was lost on the way.
+            _log.warning("execution.fenced", "The job has gone on without this execution", **fields)
+            return
+        except QueueUnavailable as error:
+            _log.error(
+                "execution.abandoned",
+                f"The worker stops while the queue is away; the job runs again once its lease ends: {error.message}",
+                **fields,
+            )
             return
         _log.info(event, f"The execution ended; the job is {job.state}", **fields)
+
+    def _insist(self, call: Callable[[], _Answer]) -> _Answer:
+        """The queue's answer, however long it is away. Raises QueueUnavailable only when the worker stops meanwhile.
+
+        The heartbeat's verdict does not end this: after a commit whose answer was lost, the lease is lost too.
+        """
+        tries = tries_stopping = 0
+        while True:
+            try:
+                return call()
+            except QueueUnavailable as error:
+                tries += 1
+                tries_stopping += self._kit.should_stop() is not None
+                if tries_stopping >= STOPPING_TRIES:
+                    raise
+                if tries == 1:
+                    _log.warning("execution.waits", f"The end of an execution waits for the queue: {error.message}")
+            time.sleep(QUEUE_RETRY_SECONDS)
+
+    def _discard(self, key: str) -> None:
+        """Remove an output that no job will name."""
+        try:
+            self._storage.delete(key)
+        except FlowScaleError as error:
+            # The execution's own end stands.
+            _log.error("output.orphaned", "An output nobody will see cannot be deleted", key=key, reason=error.message)
 
 
 def read_spec(job: Job) -> RenderSpec:

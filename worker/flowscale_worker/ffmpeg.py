@@ -4,11 +4,12 @@ Every run goes through a short chain of util-linux programs that exec one anothe
 
     unshare    a network namespace of its own, where the kernel lets us: no connection can be made
     setpriv    no new privileges, and SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG)
-    prlimit    address space, processor time, file size, open files, no core dump
+    prlimit    private memory, address space, stacks, processor time, file size, open files, no core dump
     sh         ends at once if the worker died before setpriv took effect, else becomes FFmpeg
 
 unshare stands before setpriv because entering a user namespace clears the parent-death signal. The process is
-in a group of its own, has an empty environment and no standard input, and is always ended as a group.
+in a group of its own, has an empty environment and no standard input, and is always ended as a group. When a link
+of the chain fails, FFmpeg never began: that is FFmpegSpawn, and says nothing of the file.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import selectors
 import shutil
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,10 +45,26 @@ LINE_BYTES = 64 * 1024
 OPEN_FILES = 256
 """RLIMIT_NOFILE: 100 inputs of a plan, the libraries, and room."""
 
+GIB = 1024**3
+THREAD_STACK_BYTES = 2 * 1024**2
+"""RLIMIT_STACK, which is also the stack of each thread: at the usual 8 MiB, 100 inputs' threads would take 800 MB."""
+
 KILL_WAIT_SECONDS = 5.0
 """A killed process that has not gone by then is stuck in the kernel (a dead network file system)."""
 
+CPU_GRACE_SECONDS = 5
+"""Processor time from SIGXCPU to the kernel's SIGKILL. Without any, the kernel would send SIGKILL alone."""
+
+_CPU_NEARLY = 0.95
+"""The kernel enforces the limit on processor time by counted ticks, which differ a little from what it accounts."""
+
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # POSIX, of a shell whose exec failed; the dynamic loader ends with 127 too
+_CHAIN_SPEAKS = ("unshare:", "setpriv:", "prlimit:", "sh:")
+
 _log = logs.get("ffmpeg")
+
+_stuck: list[subprocess.Popen[bytes]] = []
+"""Killed processes that did not go away. Each run looks whether one has gone since, so that none stays a zombie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +82,7 @@ class Limits:
 
     seconds: float  # wall time
     cpu_seconds: int
-    memory_bytes: int  # address space
+    memory_bytes: int  # private writable memory
     file_bytes: int  # each file it writes
 
 
@@ -71,7 +90,7 @@ class Limits:
 class Ended:
     """How a run ended. `stopped` says that we ended it, and why."""
 
-    returncode: int
+    returncode: int  # negative: by that signal; -SIGXCPU whenever it used up its processor time
     stderr: tuple[str, ...]  # the last lines
     seconds: float
     stopped: Stopped | None
@@ -107,11 +126,51 @@ def run(
 ) -> Ended:
     """Run to the end, handing each line of standard output to `on_line`; an exception from it ends the process too.
 
-    Raises FFmpegSpawn when the process cannot be started. When this returns or raises, the process is gone.
+    `should_stop` is asked at most once in POLL_SECONDS. Raises FFmpegSpawn when the program cannot be started, or was
+    killed and does not go away (then it is abandoned). Otherwise the process is gone when this returns or raises.
     """
-    started = clock.monotonic()
+    started = next_look = clock.monotonic()
+    process = _start(program, arguments, limits)
+    stderr = _Lines(keep=STDERR_LINES)
+    stopped: Stopped | None = None
+    ended_by_itself = False
     try:
-        process = subprocess.Popen(  # noqa: S603 - absolute programs, arguments built by flowscale_worker.command
+        for line in _lines_until_end(process, stderr):
+            if line is not None:
+                on_line(line)
+            now = clock.monotonic()
+            if now < next_look:
+                continue
+            next_look = now + POLL_SECONDS
+            stopped = should_stop()
+            if stopped is None and now - started > limits.seconds:
+                stopped = Stopped.TIMEOUT
+            if stopped:
+                break
+        else:
+            ended_by_itself = True
+    finally:
+        cpu_seconds = _end_group(process, let_finish=ended_by_itself)
+    seconds = clock.monotonic() - started
+    if cpu_seconds is None:
+        if stopped in (None, Stopped.TIMEOUT):
+            raise FFmpegSpawn("FFmpeg was killed but does not go away: the worker's disk or file system hangs.")
+        # Whoever asked for the stop gets it: a worker that shuts down must not use up an attempt.
+        return Ended(-signal.SIGKILL, tuple(stderr.kept), seconds, stopped)
+    returncode = process.returncode
+    if returncode != 0 and cpu_seconds >= limits.cpu_seconds * _CPU_NEARLY:
+        # FFmpeg catches SIGXCPU and ends with 255 or 123, as after any signal: its own code does not tell.
+        returncode = -signal.SIGXCPU
+    if stopped is None:
+        _require_begun(returncode, stderr.kept)
+    return Ended(returncode, tuple(stderr.kept), seconds, stopped)
+
+
+def _start(program: str, arguments: Sequence[str], limits: Limits) -> subprocess.Popen[bytes]:
+    """Raises FFmpegSpawn."""
+    _bury_stuck()
+    try:
+        return subprocess.Popen(  # noqa: S603 - absolute programs, arguments built by flowscale_worker.command
             [*_launcher(), *_prlimit(limits), *_parent_check(), program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -120,26 +179,25 @@ def run(
             cwd="/",
             start_new_session=True,
         )
+    except FFmpegUnavailable as error:
+        raise FFmpegSpawn(f"FFmpeg could not be started: {error.message}") from error
     except OSError as error:
         raise FFmpegSpawn(f"FFmpeg could not be started: {error.strerror or error}.") from error
-    stopped: Stopped | None = None
-    ended_by_itself = False
-    with process:
-        try:
-            stderr = _Lines(keep=STDERR_LINES)
-            for line in _lines_until_end(process, stderr):
-                if line is not None:
-                    on_line(line)
-                stopped = should_stop()
-                if stopped is None and clock.monotonic() - started > limits.seconds:
-                    stopped = Stopped.TIMEOUT
-                if stopped:
-                    break
-            else:
-                ended_by_itself = True
-        finally:
-            _end_group(process, let_finish=ended_by_itself)
-    return Ended(process.returncode, tuple(stderr.kept), clock.monotonic() - started, stopped)
+
+
+def _require_begun(returncode: int, stderr: Sequence[str]) -> None:
+    """Raises FFmpegSpawn when the chain ended before the program had begun."""
+    last = stderr[-1] if stderr else ""
+    if returncode == _NOT_FOUND:
+        reason = "the program, or a library it needs, is not where it was. Install FFmpeg on the worker again."
+    elif returncode == _NOT_EXECUTABLE:
+        reason = "the program may not be executed. Mend its permissions on the worker."
+    elif returncode > 0 and last.startswith(_CHAIN_SPEAKS):
+        reason = "the limits it runs under could not be set. The worker's log has the system's words."
+    else:
+        return
+    _log.error("ffmpeg.not_begun", f"FFmpeg could not be started: {reason}", returncode=returncode, said=last)
+    raise FFmpegSpawn(f"FFmpeg could not be started: {reason}")
 
 
 class _Lines:
@@ -179,25 +237,53 @@ def _lines_until_end(process: subprocess.Popen[bytes], stderr: _Lines) -> Iterat
             yield None
 
 
-def _end_group(process: subprocess.Popen[bytes], *, let_finish: bool) -> None:
-    """Nothing of the process's group survives this. A process that closed its pipes by itself may still be exiting."""
-    if let_finish:
-        try:
-            process.wait(timeout=KILL_WAIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            _log.warning("ffmpeg.lingers", "FFmpeg closed its output but did not end; killing it", pid=process.pid)
+def _end_group(process: subprocess.Popen[bytes], *, let_finish: bool) -> float | None:
+    """Nothing of the process's group survives this; the processor time it used, in s. None: it does not go away.
+
+    A process that closed its pipes by itself may still be exiting. Not Popen's own end: that waits without limit.
+    """
+    cpu_seconds = _reap(process) if let_finish else None
+    if let_finish and cpu_seconds is None:
+        _log.warning("ffmpeg.lingers", "FFmpeg closed its output but did not end; killing it", pid=process.pid)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # the whole group is gone already
     except PermissionError:
         process.kill()
-    try:
-        process.wait(timeout=KILL_WAIT_SECONDS)
-    except subprocess.TimeoutExpired:
+    if cpu_seconds is None:
+        cpu_seconds = _reap(process)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    if cpu_seconds is None:
+        _stuck.append(process)
         _log.error(
             "ffmpeg.stuck", "A killed FFmpeg does not go away; is a network file system hanging?", pid=process.pid
         )
+    return cpu_seconds
+
+
+def _reap(process: subprocess.Popen[bytes]) -> float | None:
+    """The processor time in s of the process, once it has ended; None if it has not within KILL_WAIT_SECONDS."""
+    waited, pause = 0.0, 0.001
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)  # Popen's own wait does not tell the usage
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_utime + usage.ru_stime
+        if waited >= KILL_WAIT_SECONDS:
+            return None
+        time.sleep(pause)
+        waited += pause
+        pause = min(2 * pause, 0.05)
+
+
+def _bury_stuck() -> None:
+    for process in tuple(_stuck):
+        if process.poll() is not None:
+            with suppress(ValueError):  # another slot was faster
+                _stuck.remove(process)
 
 
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
@@ -222,8 +308,12 @@ def _launcher() -> tuple[str, ...]:
 def _prlimit(limits: Limits) -> list[str]:
     return [
         _program("prlimit"),
-        f"--as={limits.memory_bytes}",
-        f"--cpu={limits.cpu_seconds}",
+        # RLIMIT_DATA counts private writable memory, close to what becomes resident; RLIMIT_AS is the wider net for
+        # what that leaves out: libraries, read-only and shared mappings, the reserves of malloc's arenas.
+        f"--data={limits.memory_bytes}",
+        f"--as={limits.memory_bytes * 2 + GIB}",
+        f"--stack={THREAD_STACK_BYTES}",
+        f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + CPU_GRACE_SECONDS}",
         f"--fsize={limits.file_bytes}",
         f"--nofile={OPEN_FILES}",
         "--core=0",

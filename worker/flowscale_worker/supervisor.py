@@ -2,18 +2,21 @@
 
 Threads, not processes: the work is FFmpeg's, in processes of its own. Each slot's thread lives as long as the
 worker does, which matters: a process that FFmpeg's parent-death signal watches is the *thread* that started it.
+So no thread ends before the worker stops, whatever it meets: a queue that is away, or a fault of ours.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import FFmpegUnavailable, QueueUnavailable
+from flowscale.errors import FFmpegUnavailable, QueueUnavailable, SettingsError
 from flowscale.queues.base import WorkerReport, WorkQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
@@ -30,35 +33,57 @@ HOUSEKEEPING_SECONDS = 1.0
 """Due retries start at most this late."""
 
 FFMPEG_LOOKS_SECONDS = 10.0
-"""How often a worker without FFmpeg looks whether it has been installed, and how often any worker reports."""
+"""How often a worker looks whether FFmpeg is there, and reports."""
+
+AGAIN_SECONDS = 1.0
+"""How long a thread waits after it met a queue that is away, or a fault, before it goes on."""
+
+LOOKS_BEFORE_GONE = 2
+"""FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
 
 _log = logs.get("worker")
 
 
 class Supervisor:
-    """`settings.worker.concurrency` slots over one queue and one storage. Use as a context manager.
+    """`settings.worker.concurrency` slots over one queue and one storage. Use as a context manager, once.
 
-    Raises OSError when the scratch folder cannot be used. A worker without FFmpeg starts all the same: it takes
-    no jobs, and its report says why, until FFmpeg is there.
+    Entering raises SettingsError when the scratch folder cannot be used. A worker without FFmpeg starts all the
+    same: it takes no jobs, and its report says why, until FFmpeg is there. So does one whose queue is away.
     """
 
     def __init__(self, settings: Settings, queue: WorkQueue, storage: Storage, clock: Clock) -> None:
-        self.name = f"{socket.gethostname()}-{threading.get_native_id()}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._settings = settings
         self._queue = queue
         self._storage = storage
         self._clock = clock
         self._stopping = threading.Event()
-        self._scratch = Scratch(settings.scratch_dir)
+        self._scratch: Scratch | None = None
         self._tools: Tools | None = None
-        self._look_for_ffmpeg()
-        self._threads = [threading.Thread(target=self._housekeep, name="housekeeping")]
-        for slot in range(settings.worker.concurrency):
-            self._threads.append(threading.Thread(target=self._work, args=(slot,), name=f"slot-{slot}"))
+        self._problem: str | None = None
+        self._misses = 0  # looks in a row that did not find FFmpeg
+        self._told = False  # whether the queue took the last report
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        folder = self._settings.scratch_dir
+        try:
+            scratch = self._scratch = Scratch(folder)
+        except OSError as error:
+            raise SettingsError(
+                f"FLOWSCALE_SCRATCH_DIR: the files of renders cannot be kept in {folder} ({error.strerror}); make it "
+                "writable or name another folder"
+            ) from error
+        try:
+            self._look_for_ffmpeg()
+            self._told = self._report()
+            self._start("housekeeping", self._housekeep)
+            self._start("ffmpeg", self._look_again, self._until_look())
+            for slot in range(self._settings.worker.concurrency):
+                self._start(f"slot-{slot}", self._slot(f"{self.name}-{slot}", scratch))
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -70,60 +95,81 @@ class Supervisor:
         """Give running jobs back to the queue, end their FFmpeg, and wait for the slots."""
         self._stopping.set()
         for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
-        self._scratch.close()
+            thread.join()
+        if self._scratch is not None:
+            self._scratch.close()
 
-    def _work(self, slot: int) -> None:
-        worker = f"{self.name}-{slot}"
-        while not self._stopping.is_set():
+    def _start(self, name: str, step: Callable[[], float], pause: float = 0) -> None:
+        thread = threading.Thread(target=self._repeat, args=(step, pause), name=name)
+        thread.start()
+        self._threads.append(thread)
+
+    def _repeat(self, step: Callable[[], float], pause: float) -> None:
+        """`step`, again and again until the worker stops; it says how many seconds to wait before the next."""
+        while not self._stopping.wait(pause):
+            try:
+                pause = step()
+            except QueueUnavailable as error:
+                _log.warning("queue.unreachable", error.message)
+                pause = AGAIN_SECONDS
+            except Exception as error:  # noqa: BLE001 - a thread that ended would be missed only when jobs wait for ever
+                _log.exception("worker.fault", "A fault in the worker; its thread goes on", error)
+                pause = AGAIN_SECONDS
+
+    def _slot(self, worker: str, scratch: Scratch) -> Callable[[], float]:
+        def take_one() -> float:
             tools = self._tools
             if tools is None:
-                self._stopping.wait(FETCH_WAIT_SECONDS)
-                continue
-            try:
-                execution = self._queue.fetch(worker, FETCH_WAIT_SECONDS)
-            except QueueUnavailable as error:
-                _log.warning("queue.unreachable", error.message)
-                self._stopping.wait(FETCH_WAIT_SECONDS)
-                continue
+                return FETCH_WAIT_SECONDS
+            execution = self._queue.fetch(worker, FETCH_WAIT_SECONDS)
             if execution:
-                self._executor(tools).run(execution)
+                kit = Kit(tools, self._settings.worker, self._clock, self._verdict, lambda _percent, _lines=(): None)
+                Executor(self._queue, self._storage, scratch, kit).run(execution)
+            return 0
 
-    def _executor(self, tools: Tools) -> Executor:
-        def should_stop() -> Stopped | None:
-            return Stopped.SHUTDOWN if self._stopping.is_set() else None
+        return take_one
 
-        kit = Kit(tools, self._settings.worker, self._clock, should_stop, tell=lambda _percent, _lines=(): None)
-        return Executor(self._queue, self._storage, self._scratch, kit)
+    def _verdict(self) -> Stopped | None:
+        return Stopped.SHUTDOWN if self._stopping.is_set() else None
 
-    def _housekeep(self) -> None:
-        looked = self._clock.monotonic()
-        while not self._stopping.wait(HOUSEKEEPING_SECONDS):
-            try:
-                self._queue.tend()
-                if self._clock.monotonic() - looked >= FFMPEG_LOOKS_SECONDS:
-                    looked = self._clock.monotonic()
-                    self._look_for_ffmpeg()
-            except QueueUnavailable as error:
-                _log.warning("queue.unreachable", error.message)
+    def _housekeep(self) -> float:
+        self._queue.tend()
+        return HOUSEKEEPING_SECONDS
+
+    def _look_again(self) -> float:
+        """In a thread of its own: an FFmpeg on a hanging disk takes long to look at, and due retries must not wait."""
+        if self._told:
+            self._look_for_ffmpeg()
+        self._told = self._report()
+        return self._until_look()
+
+    def _until_look(self) -> float:
+        return FFMPEG_LOOKS_SECONDS if self._told else AGAIN_SECONDS
 
     def _look_for_ffmpeg(self) -> None:
         worker = self._settings.worker
-        problem = None
         try:
-            self._tools = find_tools(worker.ffmpeg, worker.ffprobe)
+            self._tools, self._problem, self._misses = find_tools(worker.ffmpeg, worker.ffprobe), None, 0
         except FFmpegUnavailable as error:
-            self._tools = None
-            problem = error.message
+            self._misses += 1
             _log.error("ffmpeg.unavailable", error.message)
-        self._queue.report(
-            WorkerReport(
-                worker=self.name,
-                at_ms=self._clock.now_ms(),
-                ffmpeg_path=self._tools.ffmpeg if self._tools else None,
-                ffmpeg_version=self._tools.version if self._tools else None,
-                problem=problem,
-                slots=worker.concurrency,
-            )
+            if self._tools is None or self._misses >= LOOKS_BEFORE_GONE:
+                self._tools, self._problem = None, error.message
+
+    def _report(self) -> bool:
+        """Say how this worker is; whether the queue took it."""
+        tools = self._tools
+        report = WorkerReport(
+            worker=self.name,
+            at_ms=self._clock.now_ms(),
+            ffmpeg_path=tools.ffmpeg if tools else None,
+            ffmpeg_version=tools.version if tools else None,
+            problem=self._problem,
+            slots=self._settings.worker.concurrency,
         )
+        try:
+            self._queue.report(report)
+        except QueueUnavailable as error:
+            _log.warning("report.unreachable", error.message)
+            return False
+        return True
