@@ -25,10 +25,15 @@ from flowscale_api.schemas import ErrorBody, Problem, json_answer
 
 def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that met this error."""
-    extra = dict(headers or {})
-    if isinstance(error, ServiceError) and error.retry_after is not None:
-        extra["Retry-After"] = str(error.retry_after)
+    extra = dict(headers or {}) | retry_after(error)
     return json_answer(Problem(error=error_body(error)), status=error.status, headers=extra)
+
+
+def retry_after(error: FlowScaleError) -> dict[str, str]:
+    """The header Retry-After, where the error has one."""
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        return {"Retry-After": str(error.retry_after)}
+    return {}
 
 
 def error_body(error: FlowScaleError) -> ErrorBody:

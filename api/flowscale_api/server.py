@@ -21,12 +21,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from flowscale import logs
-from flowscale.clocks import Clock
-from flowscale.metrics import Metrics
-from flowscale.queues.base import JobQueue
-from flowscale.settings import Settings
-from flowscale.storage.base import Storage
-from flowscale_api.app import create_app
 from flowscale_api.deps import Gateway
 from flowscale_api.wire.connections import Connection
 
@@ -112,20 +106,6 @@ class Server:
         except BaseException as error:  # noqa: BLE001 - kept for `stop`, which raises it in the caller's thread
             self._failure = error
             _log.exception("gateway.failed", "The gateway ended by a fault", error)
-
-
-def serve(
-    *,
-    settings: Settings,
-    queue: JobQueue,
-    storage: Storage,
-    metrics: Metrics,
-    clock: Clock,
-    page: bool = False,
-) -> None:
-    """Run a gateway on the address of the settings until SIGINT or SIGTERM. Raises OSError for its address."""
-    app = create_app(settings=settings, queue=queue, storage=storage, metrics=metrics, clock=clock, page=page)
-    Server(app, host=settings.gateway.host, port=settings.gateway.port).run()
 
 
 class _Uvicorn(uvicorn.Server):

@@ -119,7 +119,7 @@ class Job:
     project_id: str | None = None
     state: JobState = JobState.QUEUED
     progress: int = 0  # 0..100, never falls; 100 only with a published output
-    started_ms: int | None = None  # of the first execution
+    started_ms: int | None = None  # of the first execution since it was accepted, or retried by a person
     completed_ms: int | None = None
     due_ms: int | None = None  # when a DELAYED job is queued again
     execution_id: str | None = None  # the fence: set while RUNNING
@@ -223,6 +223,7 @@ class Job:
             failures=0,
             stalls=0,
             failure=None,
+            started_ms=None,  # else the time until somebody came to retry it would count as time it took
             completed_ms=None,
             cancel_requested=False,
         )

@@ -11,7 +11,6 @@ import unicodedata
 
 JOB_ID = re.compile(r"job_[0-9]{13}_[0-9a-f]{32}\Z")
 FILE_ID = re.compile(r"[0-9a-f]{32}\Z")
-EXECUTION_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
@@ -42,11 +41,6 @@ def safe_name(label: str, *, fallback: str) -> str:
         keep = f"{dot}{extension}" if stem and len(extension) <= 10 else ""
         name = name[: MAX_NAME - len(keep)] + keep
     return name if _SAFE_NAME.match(name) else fallback
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether `safe_name` could have made this name."""
-    return _SAFE_NAME.match(name) is not None
 
 
 def upload_key(file_id: str, name: str) -> str:

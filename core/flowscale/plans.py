@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 from flowscale.errors import InvalidOptions, MissingSource
 from flowscale.specs import (
     MAX_SECONDS,
-    MAX_URL,
     Audio,
     Cut,
     Format,
     Label,
+    NoFilters,
     RenderSpec,
     Resize,
     Side,
@@ -63,14 +63,28 @@ class Codec(StrEnum):
 class PlanSegment(Snake):
     segment_id: Label
     source_start_ms: Milliseconds
+    """Where the cut begins in the source."""
+
     source_end_ms: Milliseconds
+    """Where it ends; past the end of the source it is shortened to it."""
+
     output_start_ms: Milliseconds
+    """Sets the order: segments are joined by it, and a gap between two closes."""
+
     output_end_ms: Milliseconds
+    """Two segments must not overlap by more than 50 ms. The length follows from the cut and its speed."""
+
     trim_start_ms: Milliseconds
+    """The editor's own account of the cut; the source range decides."""
+
     trim_end_ms: Milliseconds
+    """Likewise."""
+
     source_duration_ms: Milliseconds
+    """Likewise; the worker measures the source."""
+
     speed_multiplier: Speed | None = None
-    filters: list[Any] | None = None
+    filters: NoFilters = None
 
     @field_validator("source_end_ms", "output_end_ms")
     @classmethod
@@ -93,6 +107,8 @@ class PlanOutputFormat(Snake):
 
 class PlanAudio(Snake):
     preserve: bool
+    """False leaves the sound out."""
+
     volume: Volume | None = None
 
 
@@ -135,7 +151,9 @@ class PlanRequest(Strict):
         }
     )
 
-    source_video_url: Annotated[str, Field(max_length=MAX_URL)] | None = None
+    source_video_url: str | None = None
+    """A `filePath`, a `fileId`, the `publicUrl` of an upload, or an http(s) address on the public internet."""
+
     plan: Plan
     project_id: Label | None = None
     output_name: Label | None = None

@@ -34,12 +34,20 @@ MAX_SECONDS = 24 * 3600.0
 """Latest point in time that an option may name."""
 
 MAX_URL = 2048
+"""Longest address of a source in characters."""
 
 Label = Annotated[str, Field(max_length=200)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 Speed = Annotated[float, Field(ge=0.25, le=4)]
 Volume = Annotated[float, Field(ge=0, le=2)]
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
+NoFilters = Annotated[
+    Any,  # whatever it is, `refuse_filters` is to say that it is not accepted
+    Field(
+        description="Raw FFmpeg text in the service this replaces: only an empty list is accepted.",
+        json_schema_extra={"anyOf": [{"type": "array", "items": {}, "maxItems": 0}, {"type": "null"}]},
+    ),
+]
 
 
 class Fit(StrEnum):
@@ -70,7 +78,10 @@ class Trim(Strict):
     """The part of the source to keep, in seconds of the source (of all sources joined, where there are several)."""
 
     start: Seconds = 0.0
+    """Seconds; the nearest frame begins the result."""
+
     end: Seconds
+    """Seconds, greater than start. Past the end of the source it means the end: 86400 is always the end."""
 
     @field_validator("end")
     @classmethod
@@ -87,15 +98,24 @@ class Resize(Strict):
     width: Side
     height: Side
     fit: Fit = Fit.CONTAIN
+    """`contain` (default) shows all of it with black bars, `cover` fills the size and crops, `fill` stretches, `inside`
+    is as large as fits, without bars."""
 
 
 class Audio(Strict):
     """Volume as a factor; fades in seconds of the output."""
 
     volume: Volume = 1.0
+    """Factor; 1 by default."""
+
     fade_in: Seconds = 0.0
+    """Seconds at the beginning of the result."""
+
     fade_out: Seconds = 0.0
+    """Seconds at the end of the result."""
+
     mute: bool = False
+    """Leave the sound out."""
 
 
 class Source(Strict):
@@ -158,21 +178,38 @@ class ExecuteRequest(Strict):
         }
     )
 
-    source_path: Annotated[str, Field(max_length=MAX_URL)] | None = None
-    input_file_url: Annotated[str, Field(max_length=MAX_URL)] | None = None
-    sources: Annotated[list[Annotated[str, Field(max_length=MAX_URL)]], Field(max_length=MAX_SOURCES)] | None = None
+    source_path: str | None = None
+    """The `filePath` or `fileId` that an upload was answered with."""
+
+    input_file_url: str | None = None
+    """An http(s) address that the worker fetches, from the public internet only."""
+
+    sources: Annotated[list[str], Field(max_length=MAX_SOURCES)] | None = None
+    """Paths, ids or addresses, joined in this order: in the size of the first picture unless resize says otherwise, at
+    the highest of their frame rates, with silence where one has no sound. trim and speed apply to the whole."""
+
     project_id: Label | None = None
+    """A label of yours, given back with the job."""
+
     output_name: Label | None = None
+    """A label for the result's file name; never a path, and its extension follows the format."""
+
     trim: Trim | None = None
     speed: Speed | None = None
+    """2 is twice as fast; sound keeps its pitch."""
+
     resize: Resize | None = None
     audio: Audio | None = None
     format: Format | None = None
+    """`mp4` (default) and `mov` hold H.264 and AAC, `webm` VP9 and Opus; sound is mono or stereo."""
+
     quality: Quality | None = None
+    """`medium` by default. `lossless` keeps every pixel of the picture; sound is AAC or Opus at a high rate."""
+
     priority: Priority | None = None
-    filters: list[Any] | None = Field(
-        default=None, description="Raw FFmpeg text in the service this replaces: only an empty list is accepted."
-    )
+    """`normal` by default. Higher ones run first, but every 8th job is the one that has waited longest."""
+
+    filters: NoFilters = None
 
     def named_sources(self) -> list[str]:
         """The sources as the client named them, in order. Raises MissingSource, InvalidOptions, UnsupportedOption."""
@@ -208,9 +245,9 @@ class ExecuteRequest(Strict):
         )
 
 
-def refuse_filters(filters: list[Any] | None, path: str) -> None:
-    """Raises UnsupportedOption unless the list is empty or absent."""
-    if filters:
+def refuse_filters(filters: Any, path: str) -> None:
+    """Raises UnsupportedOption unless it is an empty list or absent."""
+    if filters is not None and filters != []:
         raise UnsupportedOption(
             f"Raw FFmpeg filters are not accepted ({path}): use trim, speed, resize and audio, or send an empty list.",
             details={"faults": [{"path": path, "message": "only an empty list is accepted"}]},
@@ -245,9 +282,8 @@ _UPLOAD_IN_URL = re.compile(r"/(uploads/[0-9a-f]{32}/[A-Za-z0-9_][A-Za-z0-9._-]*
 
 
 def stored_reference(text: str) -> str | None:
-    """The upload key or file id a client's text stands for: a filePath, a bare fileId, or None for anything else."""
-    candidate = text.removeprefix("/")
-    return candidate if names.is_upload_key(candidate) or names.is_file_id(candidate) else None
+    """The text, if it is exactly an upload key (a `filePath`) or a bare file id (a `fileId`); else None."""
+    return text if names.is_upload_key(text) or names.is_file_id(text) else None
 
 
 def upload_key_in_url(url: str) -> str | None:
@@ -258,7 +294,12 @@ def upload_key_in_url(url: str) -> str | None:
 
 
 def checked_url(text: str) -> str:
-    """An http(s) URL without credentials, else InvalidPath. Whether it may be fetched is the downloader's to say."""
+    """An http(s) URL without credentials, at most MAX_URL long, else InvalidPath.
+
+    Whether it may be fetched is the downloader's to say.
+    """
+    if len(text) > MAX_URL:
+        raise InvalidPath(f"A source URL may have {MAX_URL} characters at most; this one has {len(text)}.")
     try:
         parts = urlsplit(text)
         port_is_fine = parts.port is None or parts.port > 0

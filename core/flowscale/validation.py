@@ -15,6 +15,10 @@ from flowscale.errors import InvalidOptions
 MAX_FAULTS = 20
 """Faults listed in one answer: enough to mend a request, bounded for a hostile one."""
 
+MAX_FAULTS_READ = 1000
+"""With more faults than this none is listed: a body of 1 MiB can hold 100,000, and to read them out takes longer
+than to find them, all in one step that nothing else can run beside."""
+
 
 class Strict(BaseModel):
     """Base of everything a client may send: camelCase names, no unknown keys, no coercion, no NaN or infinity."""
@@ -26,6 +30,7 @@ class Strict(BaseModel):
         allow_inf_nan=False,
         frozen=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,  # what stands under a field is what clients read of it
         validate_by_name=True,  # our own code names fields in Python's way; `parse` holds clients to the aliases
         validate_by_alias=True,
     )
@@ -39,10 +44,10 @@ def parse(model: type[RequestModel], body: bytes) -> RequestModel:
     try:
         return model.model_validate_json(body, by_alias=True, by_name=False)
     except ValidationError as error:
-        faults = [_fault(model, detail) for detail in error.errors(include_url=False, include_input=False)]
-    shown = faults[:MAX_FAULTS]
+        count = error.error_count()
+        shown = _faults(model, error) if count <= MAX_FAULTS_READ else _too_many(count)
     first = shown[0]
-    more = f" (and {len(faults) - 1} more, see details)" if len(faults) > 1 else ""
+    more = f" (and {count - 1} more, see details)" if 1 < count <= MAX_FAULTS_READ else ""
     where = "" if first["path"] == "$" else f"{first['path']}: "
     raise InvalidOptions(
         f"The request has options that cannot be used: {where}{first['message']}{more}.",
@@ -54,6 +59,16 @@ def json_path(location: Iterable[int | str]) -> str:
     """`("sources", 2, "start")` as `$.sources[2].start`. Names longer than 60 characters are cut."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in location]
     return "$" + "".join(parts)
+
+
+def _faults(model: type[BaseModel], error: ValidationError) -> list[dict[str, str]]:
+    # Cut first: to look for the nearest name costs far more than to find the fault.
+    details = error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
+    return [_fault(model, detail) for detail in details]
+
+
+def _too_many(count: int) -> list[dict[str, str]]:
+    return [{"path": "$", "message": f"the body has {count} faults, too many to list"}]
 
 
 def _fault(model: type[BaseModel], detail: ErrorDetails) -> dict[str, str]:

@@ -19,6 +19,8 @@ from contract.gateway_calls import (
 )
 from contract.gateway_server import MP4
 
+LONG_URL = "https://example.com/" + "a" * 2048
+
 REFUSALS: list[tuple[str, Call, int, str]] = [
     ("nothing named", execute(), 400, "MISSING_SOURCE"),
     ("empty source", execute(sourcePath=""), 400, "MISSING_SOURCE"),
@@ -36,6 +38,11 @@ REFUSALS: list[tuple[str, Call, int, str]] = [
     ("URL with line break", execute(inputFileUrl="http://example.com/\r\nX: y"), 400, "INVALID_PATH"),
     ("one bad of several", execute(sources=["https://example.com/a.mp4", "concat:a|b"]), 400, "INVALID_PATH"),
     ("plan with bad source", plan(sourceVideoUrl="ftp://example.com/a"), 400, "INVALID_PATH"),
+    ("long path", execute(sourcePath=f"uploads/{'0' * 32}/" + "a" * 2048), 400, "INVALID_PATH"),
+    ("slash before a key", execute(sourcePath=f"/{NO_FILE_KEY}"), 400, "INVALID_PATH"),
+    ("long URL", execute(inputFileUrl=LONG_URL), 400, "INVALID_PATH"),
+    ("long URL of several", execute(sources=["https://example.com/a.mp4", LONG_URL]), 400, "INVALID_PATH"),
+    ("plan with long URL", plan(sourceVideoUrl=LONG_URL), 400, "INVALID_PATH"),
     ("form without file", upload("a.mp4", MP4, field="video"), 400, "NO_FILE"),
     ("empty file", upload("a.mp4", b""), 400, "NO_FILE"),
     ("no form", upload_raw(b"{}", "application/json"), 400, "UPLOAD_ERROR"),
@@ -67,6 +74,8 @@ REFUSALS: list[tuple[str, Call, int, str]] = [
     ("bad status", get("/api/jobs?status=delayed"), 422, "INVALID_OPTIONS"),
     ("bad cursor", get("/api/jobs?cursor=made-up"), 422, "INVALID_OPTIONS"),
     ("raw filters", execute(sourcePath="x", filters=["scale=1:1"]), 422, "UNSUPPORTED_OPTION"),
+    ("raw filters as text", execute(sourcePath="x", filters="scale=1:1"), 422, "UNSUPPORTED_OPTION"),
+    ("raw filters as an object", execute(sourcePath="x", filters={}), 422, "UNSUPPORTED_OPTION"),
     (
         "raw filters in a plan",
         plan(sourceVideoUrl="x", plan=PLAN | {"timeline": [SEGMENT | {"filters": ["x"]}]}),

@@ -130,6 +130,32 @@ class IdempotencySuite:
         fetch(queue)
         assert (await queue.jobs.enqueue(a_job(), Idempotency("key", "body"))).created
 
+    async def test_what_a_key_made_can_be_asked_for(self, harness: QueueHarness) -> None:
+        queue = await harness.open(replace(POLICY, idempotency_ms=60_000))
+        key = Idempotency("key", "body")
+        assert await queue.jobs.earlier(key) is None
+        assert (await queue.jobs.depth()).waiting == 0
+        await queue.jobs.enqueue(a_job())
+        made = await queue.jobs.enqueue(a_job(), key)
+        assert await queue.jobs.earlier(key) == replace(made, created=False)
+        with pytest.raises(IdempotencyMismatch):
+            await queue.jobs.earlier(Idempotency("key", "another body"))
+        harness.advance(60_000)
+        assert await queue.jobs.earlier(key) is None
+
+    async def test_what_a_key_made_is_nothing_once_it_was_retired(self, harness: QueueHarness) -> None:
+        queue = await harness.open(replace(POLICY, keep_done=0, retention_ms=1))
+        key = Idempotency("key", "body")
+        await queue.jobs.enqueue(a_job(), key)
+        execution = fetch(queue)
+        queue.work.commit(execution, an_output(execution))
+        ended = await queue.jobs.earlier(key)
+        assert ended is not None
+        assert (ended.job.state, ended.position) == (JobState.DONE, 0)
+        harness.advance(1_000)
+        queue.work.tend()
+        assert await queue.jobs.earlier(key) is None
+
     async def test_50_parallel_posts_with_one_key_make_one_job(self, harness: QueueHarness) -> None:
         queue = await harness.open()
         posts = (queue.jobs.enqueue(a_job(), Idempotency("key", "body")) for _ in range(50))

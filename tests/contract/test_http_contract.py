@@ -211,8 +211,10 @@ def test_health_is_503_when_no_worker_has_ffmpeg(fresh: Running) -> None:
 def test_health_and_readiness_are_503_when_the_storage_is_broken(fresh: Running) -> None:
     break_storage(fresh)
     error_of(health := fresh.http.get("/api/health"), 503, "STORAGE_UNAVAILABLE")
+    assert health.headers["retry-after"] == "5"
     assert health.json()["queueLength"] == 0
     error_of(ready := fresh.http.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
+    assert ready.headers["retry-after"] == "5"
     checks = ready.json()["checks"]
     assert checks["queue"] == "ok"
     assert str(fresh.root) in checks["storage"]
@@ -221,9 +223,11 @@ def test_health_and_readiness_are_503_when_the_storage_is_broken(fresh: Running)
 def test_health_and_readiness_are_503_when_the_queue_is_away(tmp_path: Path) -> None:
     with running(tmp_path, queue=QueueAway(QueuePolicy(), SystemClock())) as gateway:
         error_of(health := gateway.http.get("/api/health"), 503, "QUEUE_UNAVAILABLE")
+        assert health.headers["retry-after"] == "2"
         assert health.json()["queueLength"] is None  # unknown, not 0
         assert health.json()["currentJob"] is None
         error_of(ready := gateway.http.get("/readyz"), 503, "QUEUE_UNAVAILABLE")
+        assert ready.headers["retry-after"] == "2"
         assert ready.json()["checks"] == {"queue": "the queue is away", "storage": "ok"}
         assert fields(gateway.http.get("/livez")) == {"ok": True}  # depends on nothing
 

@@ -78,6 +78,17 @@ def test_idempotency_key_gives_the_same_answer_and_one_job(fresh: Running) -> No
     assert len(fields(fresh.http.get("/api/jobs"))["jobs"]) == 1
 
 
+def test_idempotency_key_is_answered_when_nothing_that_the_first_needed_is_there(fresh: Running) -> None:
+    stored = fresh.upload()
+    headers = {"Idempotency-Key": "order-17"}
+    first = fresh.execute(headers=headers, sourcePath=stored["filePath"])
+    fresh.storage.delete(stored["filePath"])
+    fresh.queue.report(a_report("blind", problem="no FFmpeg here"))
+    assert fresh.execute(headers=headers, sourcePath=stored["filePath"]) == first
+    body = {"sourcePath": stored["filePath"], "speed": 2}
+    error_of(fresh.http.post("/api/execute", json=body, headers=headers), 422, "IDEMPOTENCY_MISMATCH")
+
+
 def test_idempotency_key_with_another_body_or_call_is_refused(fresh: Running) -> None:
     source = fresh.upload()["filePath"]
     headers = {"Idempotency-Key": "order-17"}

@@ -28,7 +28,7 @@ from flowscale.errors import IllegalTransition, JobNotFound, LeaseLost
 from flowscale.jobs import Job, JobState, RetryPolicy
 from flowscale.queues.base import Depth, Enqueued, Execution, Idempotency, JobQueue, QueuePolicy, Tended, WorkQueue
 from flowscale.queues.memory import MemoryQueue
-from flowscale.queues.memory.notes import Keys
+from flowscale.queues.memory.idempotency import Keys
 from flowscale.testing import START_MS, FakeClock, a_failure, a_job, a_report, an_output, no_jitter
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import email
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import Request
 
 from contract.gateway_server import MP4, Running, error_of, running
-from flowscale.storage.base import CHUNK
+from flowscale.errors import FileNotFound
+from flowscale.storage.base import CHUNK, StoredObject
+from flowscale.storage.local import LocalStorage
+from flowscale_api.files.stored_files import file_answer
 
 CONTENT = MP4 + bytes(range(256)) * 9000
 """Longer than two pieces of the storage."""
@@ -191,6 +196,29 @@ def test_path_that_is_no_key_is_not_found(gateway: Running, path: str) -> None:
     answer = gateway.http.get(httpx2.URL(gateway.url).copy_with(raw_path=path.encode()))
     error_of(answer, 404, "FILE_NOT_FOUND")
     assert gateway.http.head(httpx2.URL(gateway.url).copy_with(raw_path=path.encode())).status_code == 404
+
+
+class DeletedOnceSeen(LocalStorage):
+    """A storage in which somebody deletes each file right after it was looked at."""
+
+    def stat(self, key: str) -> StoredObject:
+        stored = super().stat(key)
+        self.delete(key)
+        return stored
+
+
+@pytest.mark.parametrize("asked", [None, "bytes=0-9", "bytes=0-9, 100-149"])
+async def test_file_that_is_deleted_before_it_is_opened_is_not_found(tmp_path: Path, asked: str | None) -> None:
+    storage = DeletedOnceSeen(tmp_path)
+    key = f"uploads/{'e' * 32}/clip.mp4"
+    with storage.writer(key) as writer:
+        writer.write(CONTENT)
+        writer.commit()
+    headers = [] if asked is None else [(b"range", asked.encode())]
+    request = Request({"type": "http", "method": "GET", "headers": headers, "query_string": b""})
+    with pytest.raises(FileNotFound):
+        await file_answer(storage, request, key)
+    storage.close()
 
 
 def test_reader_that_goes_away_early_costs_nothing(gateway: Running, url: str) -> None:

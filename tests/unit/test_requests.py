@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from flowscale.errors import InvalidOptions, InvalidPath, MissingSource, UnsupportedOption
 from flowscale.plans import MAX_SEGMENTS, PlanRequest
 from flowscale.specs import (
+    MAX_URL,
     ExecuteRequest,
     RenderSpec,
     Source,
@@ -22,7 +24,7 @@ from flowscale.specs import (
     stored_reference,
     upload_key_in_url,
 )
-from flowscale.validation import parse
+from flowscale.validation import MAX_FAULTS, MAX_FAULTS_READ, parse
 
 FILE_ID = "0f8fad5bd9cb469fa16570867728950e"
 KEY = f"uploads/{FILE_ID}/clip.mp4"
@@ -81,7 +83,6 @@ def faults(body: bytes | str, model: type[ExecuteRequest] | type[PlanRequest] = 
         ('"format":"gif"', ["$.format"]),
         ('"quality":"best"', ["$.quality"]),
         ('"priority":"urgent"', ["$.priority"]),
-        ('"filters":"scale=1:1"', ["$.filters"]),
         ('"outputName":7', ["$.outputName"]),
         ('"source_path":"x"', ["$.source_path"]),
         ('"__proto__":{}', ["$.__proto__"]),
@@ -103,6 +104,27 @@ def test_a_misspelt_option_is_answered_with_the_nearest_one() -> None:
     assert caught.value.details["faults"][0]["message"] == "unknown option; did you mean 'width'"
 
 
+def test_of_many_faults_only_the_first_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+
+    def nearest(word: str, *_: object, **__: object) -> list[str]:
+        looked_up.append(word)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", nearest)
+    with pytest.raises(InvalidOptions) as caught:
+        parse(ExecuteRequest, json.dumps({f"option{number}": 1 for number in range(MAX_FAULTS_READ)}).encode())
+    assert len(caught.value.details["faults"]) == len(looked_up) == MAX_FAULTS
+    assert "and 999 more" in caught.value.message
+
+
+def test_far_too_many_faults_are_only_counted() -> None:
+    body = json.dumps({f"option{number}": 1 for number in range(MAX_FAULTS_READ + 1)}).encode()
+    with pytest.raises(InvalidOptions, match="1001 faults") as caught:
+        parse(ExecuteRequest, body)
+    assert [fault["path"] for fault in caught.value.details["faults"]] == ["$"]
+
+
 def test_null_means_absent() -> None:
     request = execute(trim=None, speed=None, resize=None, audio=None, format=None, quality=None, priority=None)
     assert request.to_spec((Source(key=KEY),)) == RenderSpec(sources=(Source(key=KEY),))
@@ -119,10 +141,17 @@ def test_two_kinds_of_source_are_refused() -> None:
         execute(sources=[KEY]).named_sources()
 
 
-def test_raw_filters_are_refused_and_an_empty_list_is_not() -> None:
-    with pytest.raises(UnsupportedOption):
-        execute(filters=["scale=1:1"]).named_sources()
-    assert execute(filters=[]).named_sources() == [KEY]
+@pytest.mark.parametrize("filters", [["scale=1:1"], [None], "scale=1:1", "", {}, {"scale": 1}, 0, 7, False, True])
+def test_raw_filters_are_refused_whatever_form_they_have(filters: Any) -> None:
+    with pytest.raises(UnsupportedOption) as caught:
+        execute(filters=filters).named_sources()
+    assert caught.value.details["faults"][0]["path"] == "$.filters"
+
+
+@pytest.mark.parametrize("filters", [[], None])
+def test_no_filters_are_no_fault(filters: Any) -> None:
+    assert execute(filters=filters).named_sources() == [KEY]
+    assert plan({"filters": filters}).named_sources() == [KEY]
 
 
 def test_a_spec_survives_its_record() -> None:
@@ -191,16 +220,19 @@ def test_a_plan_has_a_bounded_number_of_segments() -> None:
         plan(*[{}] * (MAX_SEGMENTS + 1))
 
 
-def test_a_plans_filters_are_refused() -> None:
-    with pytest.raises(UnsupportedOption):
-        plan({"filters": ["hue=s=0"]}).named_sources()
+@pytest.mark.parametrize("filters", [["hue=s=0"], "hue=s=0", {}])
+def test_a_plans_filters_are_refused(filters: Any) -> None:
+    with pytest.raises(UnsupportedOption) as caught:
+        plan({}, {"filters": filters}).named_sources()
+    assert caught.value.details["faults"][0]["path"] == "$.plan.timeline[1].filters"
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         (KEY, KEY),
-        (f"/{KEY}", KEY),
+        (f"/{KEY}", None),
+        (f"/{FILE_ID}", None),
         (FILE_ID, FILE_ID),
         ("../etc/passwd", None),
         ("/etc/passwd", None),
@@ -234,6 +266,7 @@ def test_a_public_url_of_ours_leads_to_its_key() -> None:
         "http://[::1",
         "concat:a|b",
         "",
+        "http://example.com/" + "a" * (MAX_URL - 18),
     ],
 )
 def test_only_plain_web_addresses_are_urls(url: str) -> None:

@@ -7,6 +7,7 @@ the same classes. document.py puts everything together.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -44,14 +45,14 @@ def _failure(errors: list[type[FlowScaleError]]) -> dict[str, Any]:
         "description": " or ".join(f"`{error.code}`" for error in errors),
         "content": {"application/json": {"examples": examples}},
     }
-    if any(issubclass(error, ServiceError) and error.retry_after for error in errors):
-        described["headers"] = {
-            "Retry-After": {
-                "description": "Seconds after which it is worth trying again.",
-                "schema": {"type": "integer"},
-            }
-        }
-    return described
+    return described | _retry_after(errors)
+
+
+def _retry_after(errors: Sequence[type[FlowScaleError]]) -> dict[str, Any]:
+    if not any(issubclass(error, ServiceError) and error.retry_after for error in errors):
+        return {}
+    seconds = {"description": "Seconds after which it is worth trying again.", "schema": {"type": "integer"}}
+    return {"headers": {"Retry-After": seconds}}
 
 
 def _example(error: type[FlowScaleError]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _example(error: type[FlowScaleError]) -> dict[str, Any]:
 def same_shape(status: int, shape: type[Shape], *errors: type[FlowScaleError]) -> Responses:
     """A failure that is answered with the success's shape and an `error` in it."""
     codes = " or ".join(f"`{error.code}`" for error in errors)
-    return {status: {"model": shape, "description": codes}} | failures()
+    return {status: {"model": shape, "description": codes} | _retry_after(errors)} | failures()
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from flowscale_api.description.options import option_rows
+
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
@@ -53,8 +55,11 @@ def _section(document: dict[str, Any], method: str, path: str, operation: dict[s
     yield f"<p><strong>{escape(operation['summary'])}.</strong> {_prose(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
         yield _table([(f"{one['name']} ({one['in']})", one.get("description", "")) for one in parameters])
-    if (example := _body_example(document, operation)) is not None:
-        yield f"<p>Body, for example:</p><pre>{escape(json.dumps(example, indent=2))}</pre>"
+    if schema := _body_schema(operation):
+        example = _resolved(document, schema)["examples"][0]
+        command = f"curl -H 'Content-Type: application/json' $SERVER{path} -d '{json.dumps(example, indent=2)}'"
+        yield f"<p>Body:</p>{_table(list(option_rows(document, schema)))}"
+        yield f"<p>For example:</p><pre>{escape(command)}</pre>"
     yield _table([(status, response["description"]) for status, response in operation["responses"].items()])
     if (example := _answer_example(document, operation)) is not None:
         yield f"<p>Answer, for example:</p><pre>{escape(json.dumps(example, indent=2))}</pre>"
@@ -72,9 +77,9 @@ def _prose(text: str) -> str:
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
 
 
-def _body_example(document: dict[str, Any], operation: dict[str, Any]) -> Any:
+def _body_schema(operation: dict[str, Any]) -> dict[str, Any] | None:
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    return _resolved(document, content["schema"])["examples"][0] if content else None
+    return content["schema"] if content else None
 
 
 def _answer_example(document: dict[str, Any], operation: dict[str, Any]) -> Any:

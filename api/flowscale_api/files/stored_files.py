@@ -61,14 +61,14 @@ async def file_answer(storage: Storage, request: Request, key: str) -> Response:
     if ranges is None:
         whole: list[Part] = [(b"", ByteRange(0, stored.size - 1))] if stored.size else []
         headers["Content-Length"] = str(stored.size)
-        return StreamingResponse(_pieces(storage, key, whole), 200, headers)
+        return await _streamed(storage, key, whole, 200, headers)
     if len(ranges) == 1:
         headers |= {"Content-Length": str(ranges[0].length), "Content-Range": ranges[0].content_range(stored.size)}
-        return StreamingResponse(_pieces(storage, key, [(b"", ranges[0])]), 206, headers)
+        return await _streamed(storage, key, [(b"", ranges[0])], 206, headers)
     several = Multipart(token_hex(16), media_type, ranges, stored.size)
     headers |= {"Content-Length": str(several.content_length), "Content-Type": several.content_type}
     parts = [(several.head(part), part) for part in ranges]
-    return StreamingResponse(_pieces(storage, key, parts, several.tail), 206, headers)
+    return await _streamed(storage, key, parts, 206, headers, several.tail)
 
 
 def media_type_of(key: str) -> str:
@@ -90,16 +90,29 @@ def _headers(stored: StoredObject, media_type: str, *, attachment: bool) -> dict
     }
 
 
-async def _pieces(storage: Storage, key: str, parts: Sequence[Part], tail: bytes = b"") -> AsyncIterator[bytes]:
-    for head, part in parts:
-        if head:
-            yield head
-        pieces = await in_thread(storage.open_range, key, part.start, part.length)
+async def _streamed(
+    storage: Storage, key: str, parts: Sequence[Part], status: int, headers: dict[str, str], tail: bytes = b""
+) -> Response:
+    # Opened before the answer begins: a file that was deleted since it was looked at is not found, not cut off.
+    first = await in_thread(_open, storage, key, parts[0]) if parts else None
+    return StreamingResponse(_pieces(storage, key, parts, first, tail), status, headers)
+
+
+async def _pieces(
+    storage: Storage, key: str, parts: Sequence[Part], first: Generator[bytes, None, None] | None, tail: bytes
+) -> AsyncIterator[bytes]:
+    for number, part in enumerate(parts):
+        pieces = first if number == 0 and first is not None else await in_thread(_open, storage, key, part)
         try:
+            if part[0]:
+                yield part[0]
             while piece := await in_thread(next, pieces, b""):
                 yield piece
         finally:
-            if isinstance(pieces, Generator):
-                await in_thread(pieces.close)  # now, not when the garbage collector comes by
+            await in_thread(pieces.close)  # now, not when the garbage collector comes by
     if tail:
         yield tail
+
+
+def _open(storage: Storage, key: str, part: Part) -> Generator[bytes, None, None]:
+    return storage.open_range(key, part[1].start, part[1].length)

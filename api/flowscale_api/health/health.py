@@ -1,23 +1,23 @@
-"""The answers of /api/health and /readyz, read from the parts."""
+"""The answers of /api/health and /readyz, read from the parts, each with the fault that makes it a 503."""
 
 from __future__ import annotations
 
 from flowscale.clocks import iso_utc
 from flowscale.errors import FlowScaleError, QueueUnavailable
 from flowscale_api.deps import Gateway
-from flowscale_api.health.rendering import best_report, ffmpeg_fault
+from flowscale_api.health.availability import best_report, ffmpeg_fault
 from flowscale_api.problems import error_body
 from flowscale_api.schemas import FFmpeg, Health, Ready
 
 
-async def ready_now(gateway: Gateway) -> Ready:
+async def ready_now(gateway: Gateway) -> tuple[Ready, FlowScaleError | None]:
     faults = await gateway.readiness.faults()
     checks = {name: fault.message if fault else "ok" for name, fault in faults.items()}
     first = next((fault for fault in faults.values() if fault), None)
-    return Ready(ok=first is None, checks=checks, error=error_body(first) if first else None)
+    return Ready(ok=first is None, checks=checks, error=error_body(first) if first else None), first
 
 
-async def health_now(gateway: Gateway) -> Health:
+async def health_now(gateway: Gateway) -> tuple[Health, FlowScaleError | None]:
     faults = list((await gateway.readiness.faults()).values())
     report, waiting, running = None, None, None
     try:
@@ -29,7 +29,7 @@ async def health_now(gateway: Gateway) -> Health:
         faults.insert(0, error)  # what could not be read stays unknown: null, not 0
     faults.append(ffmpeg_fault(report))
     first: FlowScaleError | None = next((fault for fault in faults if fault), None)
-    return Health(
+    health = Health(
         ok=first is None,
         ffmpeg=FFmpeg(
             available=report is not None and report.ffmpeg_path is not None,
@@ -44,3 +44,4 @@ async def health_now(gateway: Gateway) -> Health:
         time=iso_utc(gateway.clock.now_ms()),
         error=error_body(first) if first else None,
     )
+    return health, first

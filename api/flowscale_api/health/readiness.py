@@ -14,6 +14,7 @@ from flowscale.clocks import Clock
 from flowscale.errors import FlowScaleError, QueueUnavailable, StorageUnavailable
 from flowscale.queues.base import JobQueue
 from flowscale.storage.base import Storage
+from flowscale_api.threads import in_thread_of_its_own
 
 KEPT_SECONDS = 5.0
 """How long an answer is kept (fixed by the HTTP contract for /readyz)."""
@@ -31,7 +32,7 @@ class Readiness:
         self._storage = storage
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._storage_check: asyncio.Task[None] | None = None  # outlives a round when the storage hangs
+        self._storage_check: asyncio.Future[None] | None = None  # outlives a round when the storage hangs
         self._faults: Faults = {}
         self._checked_at: float | None = None  # seconds of the monotonic clock
 
@@ -56,7 +57,8 @@ class Readiness:
 
     async def _storage_fault(self) -> FlowScaleError | None:
         if self._storage_check is None or self._storage_check.done():
-            self._storage_check = asyncio.create_task(asyncio.to_thread(self._storage.check))
+            # Not in the pool that requests use: storage calls that hang there must not make the check wait.
+            self._storage_check = in_thread_of_its_own(self._storage.check, "storage-check")
         if await _ended(self._storage_check):
             return _fault(self._storage_check)
         return StorageUnavailable(f"The storage did not answer within {PATIENCE_SECONDS:.0f} s.")

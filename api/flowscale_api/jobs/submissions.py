@@ -18,7 +18,7 @@ from flowscale.queues.base import Enqueued, Idempotency
 from flowscale.specs import ExecuteRequest, Source, checked_url, stored_reference, upload_key_in_url
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_api.deps import Gateway
-from flowscale_api.health.rendering import best_report, ffmpeg_fault
+from flowscale_api.health.availability import best_report, ffmpeg_fault
 from flowscale_api.schemas import Accepted
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -31,6 +31,9 @@ Wanted = ExecuteRequest | PlanRequest
 async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted:
     """Queue what the request asks for. Raises what the contract lists for execute and execute-plan."""
     idempotency = _idempotency(request, wanted)
+    # First of all: a repeat is answered even when its source was deleted meanwhile, or nothing can render now.
+    if idempotency is not None and (known := await gateway.queue.earlier(idempotency)) is not None:
+        return accepted(known)
     texts = wanted.named_sources()
     by_url = not (isinstance(wanted, ExecuteRequest) and wanted.source_path)
     sources = [await find_source(gateway.storage, text, by_url=by_url) for text in texts]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from flowscale.errors import FFmpegUnavailable, QueueUnavailable, StorageUnavailable
+from flowscale.errors import FFmpegUnavailable, FlowScaleError, QueueUnavailable, StorageUnavailable
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
+from flowscale_api.problems import retry_after
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
 
 router = APIRouter(tags=["operation"])
@@ -23,8 +24,7 @@ router = APIRouter(tags=["operation"])
 async def health(gateway: Parts) -> Response:
     """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
     gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
-    answer = await health_now(gateway)
-    return json_answer(answer, status=200 if answer.ok else 503)
+    return _answer(*await health_now(gateway))
 
 
 @router.get("/livez", operation_id="isAlive", summary="Whether the process answers", response_model=Fine)
@@ -42,8 +42,7 @@ async def alive() -> Response:
 )
 async def ready(gateway: Parts) -> Response:
     """Asks the queue and the storage, at most every 5 s, and says of each what is wrong."""
-    answer = await ready_now(gateway)
-    return json_answer(answer, status=200 if answer.ok else 503)
+    return _answer(*await ready_now(gateway))
 
 
 @router.get(
@@ -55,3 +54,9 @@ async def ready(gateway: Parts) -> Response:
 )
 async def metrics(gateway: Parts) -> Response:
     return Response(gateway.metrics.render(), media_type=gateway.metrics.content_type)
+
+
+def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:
+    if fault is None:
+        return json_answer(answer)
+    return json_answer(answer, status=503, headers=retry_after(fault))

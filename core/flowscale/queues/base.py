@@ -142,6 +142,13 @@ class JobQueue(Protocol):
         with another fingerprint.
         """
 
+    async def earlier(self, idempotency: Idempotency) -> Enqueued | None:
+        """What `enqueue` would answer to this key without making a job; None where it would make one.
+
+        So that a repeat needs nothing that its first request needed. `enqueue` alone decides: another gateway may
+        make the job in between. Raises IdempotencyMismatch as `enqueue` does.
+        """
+
     async def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
 

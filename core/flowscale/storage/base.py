@@ -11,7 +11,7 @@ outside the root, DiskFull when there is no room, StorageUnavailable for everyth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +59,11 @@ class Storage(Protocol):
     def fetch(self, key: str, target: Path) -> StoredObject:
         """Bring an object to a new local file, by link where that is possible: it must not be written to."""
 
-    def open_range(self, key: str, start: int, length: int) -> Iterator[bytes]:
-        """`length` bytes from `start`, in pieces of at most CHUNK. A shorter object ends early."""
+    def open_range(self, key: str, start: int, length: int) -> Generator[bytes, None, None]:
+        """`length` bytes from `start`, in pieces of at most CHUNK. A shorter object ends early.
+
+        The object is opened at once: what is deleted afterwards is read to the end. Close what is not read so far.
+        """
 
     def stat(self, key: str) -> StoredObject: ...
 

@@ -13,8 +13,9 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -24,7 +25,7 @@ MISLEADING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 """A path over a link, or over something else than folders and plain files."""
 
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # POSIX allows either of rmdir
-_PLACE_ATTEMPTS = 100  # one is lost only when a deletion removes the still empty folder in the same instant
+_PLACE_ATTEMPTS = 100  # one is lost only when another process removes the still empty folder in the same instant
 
 Names = tuple[str, ...]
 
@@ -32,6 +33,8 @@ Names = tuple[str, ...]
 class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
+        # Within the process, nobody removes a folder that somebody else has just made to put something in.
+        self._shaping = threading.Lock()
 
     @contextmanager
     def folder(self, path: Names, *, create: bool = False) -> Iterator[int]:
@@ -56,10 +59,12 @@ class Tree:
         """Rename a finished file to its place, atomically, then make that durable. Missing folders are made."""
         for attempt in range(1, _PLACE_ATTEMPTS + 1):
             try:
-                with self._way(path[:-1], create=True) as way:
-                    with suppress(FileNotFoundError):
-                        _refuse_link(path[-1], way[-1])
-                    os.replace(source, path[-1], dst_dir_fd=way[-1])
+                with ExitStack() as stack:
+                    with self._shaping:
+                        way = stack.enter_context(self._way(path[:-1], create=True))
+                        with suppress(FileNotFoundError):
+                            _refuse_link(path[-1], way[-1])
+                        os.replace(source, path[-1], dst_dir_fd=way[-1])
                     # Only now: a folder is safe from deletions of others once there is something in it.
                     for folder in reversed(way):
                         os.fsync(folder)
@@ -80,12 +85,13 @@ class Tree:
 
     def remove(self, path: Names) -> None:
         """Remove a file, and the folders this leaves empty, except the topmost. No error when it is not there."""
-        with suppress(FileNotFoundError), self.folder(path[:-1]) as folder:
-            _refuse_link(path[-1], folder)
-            os.unlink(path[-1], dir_fd=folder)
-        for depth in range(len(path) - 1, 1, -1):
-            if not self._remove_if_empty(path[:depth]):
-                return
+        with self._shaping:
+            with suppress(FileNotFoundError), self.folder(path[:-1]) as folder:
+                _refuse_link(path[-1], folder)
+                os.unlink(path[-1], dir_fd=folder)
+            for depth in range(len(path) - 1, 1, -1):
+                if not self._remove_if_empty(path[:depth]):
+                    return
 
     @contextmanager
     def _way(self, path: Names, *, create: bool) -> Iterator[list[int]]:

@@ -39,9 +39,10 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
+from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
-from flowscale.queues.memory.notes import Keys, Reports
 from flowscale.queues.memory.records import Records, elapsed_ms
+from flowscale.queues.memory.workers import Reports
 
 
 @dataclass(slots=True)
@@ -85,16 +86,18 @@ class MemoryQueue:
 
     async def enqueue(self, job: Job, idempotency: Idempotency | None = None) -> Enqueued:
         with self._changed:
-            if idempotency is not None:
-                earlier = self._records.find(self._keys.job_id(idempotency, self._now()) or "")
-                if earlier is not None:
-                    return self._enqueued(earlier, created=False)
+            if idempotency is not None and (made_before := self._made_before(idempotency)) is not None:
+                return made_before
             self._require_room()
             self._records.add(job)
             if idempotency is not None:
                 self._keys.remember(idempotency, job.id, self._now())
             self._join(job)
             return self._enqueued(job, created=True)
+
+    async def earlier(self, idempotency: Idempotency) -> Enqueued | None:
+        with self._changed:
+            return self._made_before(idempotency)
 
     async def get(self, job_id: str) -> Job:
         with self._changed:
@@ -271,6 +274,11 @@ class MemoryQueue:
         if job.state is JobState.DELAYED:
             return len(self._lines) + self._delays.ahead_of(job.id) + 1
         return None
+
+    def _made_before(self, idempotency: Idempotency) -> Enqueued | None:
+        """The job that the key made and that is kept still. Raises IdempotencyMismatch."""
+        job = self._records.find(self._keys.job_id(idempotency, self._now()) or "")
+        return None if job is None else self._enqueued(job, created=False)
 
     def _enqueued(self, job: Job, *, created: bool) -> Enqueued:
         position = self._position(job)

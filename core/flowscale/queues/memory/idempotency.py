@@ -1,15 +1,14 @@
-"""What the memory backend remembers for a while: Idempotency-Keys and what workers said of themselves.
+"""The Idempotency-Keys that the memory backend remembers for a while, and the jobs they made.
 
 Pure bookkeeping without a lock; `now` is in ms of the monotonic clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowscale.queues import answers
-from flowscale.queues.base import REPORT_KEPT_MS, WORKER_SEEN_MS, Idempotency, WorkerReport
+from flowscale.queues.base import Idempotency
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +41,3 @@ class Keys:
     def forget_old(self, now: int) -> None:
         while self._keys and self._keys[key := next(iter(self._keys))].expires <= now:
             del self._keys[key]
-
-
-class Reports:
-    """The last report of every worker, and when it came."""
-
-    def __init__(self) -> None:
-        self._reports: dict[str, tuple[int, WorkerReport]] = {}
-
-    def add(self, report: WorkerReport, now: int) -> None:
-        self._reports[report.worker] = (now, report)
-
-    def kept(self, now: int) -> Sequence[WorkerReport]:
-        """By worker name."""
-        fresh = (report for came, report in self._reports.values() if now - came < REPORT_KEPT_MS)
-        return tuple(sorted(fresh, key=lambda report: report.worker))
-
-    def slots(self, now: int) -> int:
-        """How many renders can run at once, at least 1: by the workers that were heard of lately and can."""
-        heard = (report for came, report in self._reports.values() if now - came < WORKER_SEEN_MS)
-        return max(1, sum(report.slots for report in heard if report.problem is None))
-
-    def forget_old(self, now: int) -> None:
-        silent = [worker for worker, (came, _) in self._reports.items() if now - came >= REPORT_KEPT_MS]
-        for worker in silent:
-            del self._reports[worker]
