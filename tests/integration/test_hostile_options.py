@@ -126,7 +126,6 @@ PICTURES = st.builds(
     frames=st.integers(1, 100_000),
     end_us=st.integers(1, 10**9),
     square_pixels=st.booleans(),
-    rotated=st.booleans(),
     full_range=st.booleans(),
     alpha=st.booleans(),
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowscale.errors import InvalidMedia, LimitExceeded
-from flowscale_worker.source import ReportReader, SourceInfo, SourceLimits, read_report
+from flowscale_worker.source import ReportReader, SourceInfo, SourceLimits
 
 LIMITS = SourceLimits(max_seconds=100, max_pixels=4000 * 4000, max_frames=1000, max_decoded_pixels=10**10)
 VIDEO = (
@@ -30,7 +30,10 @@ def packets(stream: int, count: int, step: float, start: float = 0.0) -> list[st
 
 
 def read(*lines: str, limits: SourceLimits = LIMITS, still: bool = False) -> SourceInfo:
-    return read_report(lines, limits, "mov", still=still)
+    reader = ReportReader(limits)
+    for line in lines:
+        reader.feed(line)
+    return reader.finish("mov", still=still)
 
 
 def test_a_plain_clip() -> None:

@@ -13,7 +13,7 @@ from flowscale.specs import Format
 from flowscale_worker.encoders import audio_encoder, video_encoder
 from flowscale_worker.filters import filter_graph, in_seconds
 from flowscale_worker.plan import Clip, RenderPlan
-from flowscale_worker.source import REPORT_ENTRIES
+from flowscale_worker.source import MAX_STREAMS, REPORT_ENTRIES
 
 DEMUXERS = ("mov", "matroska", "avi", "jpeg_pipe", "png_pipe", "webp_pipe")
 """Container readers that are ever opened: none that follows references to other files or hosts."""
@@ -28,8 +28,6 @@ DECODERS = (
 
 SUBTITLE_DECODERS = "mov_text,subrip,srt,ass,ssa,webvtt,text,dvdsub,pgssub,dvbsub,cc_dec"
 """ffprobe opens a decoder for every stream, used or not, and gives up a film for a subtitle it may not open."""
-
-MAX_STREAMS = 16
 
 LEAST_ALLOC = 64 * 1024**2
 """Bytes: an index of 2 million samples takes 48 MB, and streams change their size up to 4K in the middle."""

@@ -7,7 +7,6 @@ counts come from the packets, because headers lie; headers serve for what packet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -20,7 +19,7 @@ REPORT_ENTRIES = (
     ":stream_disposition=attached_pic:stream_tags=alpha_mode:stream_side_data=rotation"
     ":format=start_time,nb_streams"
 )
-"""What ffprobe is asked for (`-show_entries`); `read_report` reads exactly this."""
+"""What ffprobe is asked for (`-show_entries`); `ReportReader` reads exactly this."""
 
 STANDARD_RATES = tuple(
     Fraction(*rate)
@@ -30,6 +29,9 @@ STANDARD_RATES = tuple(
 
 MAX_RATE = Fraction(120)
 """Highest frame rate of an output; faster sources are thinned to it."""
+
+MAX_STREAMS = 16
+"""Streams of one file that are looked at; more is refused."""
 
 LEAD_IN_SECONDS = 0.1
 """Longest lead-in of sound encoders: AAC 44 to 48 ms, MP3 25 ms, Opus 7 ms, and room for two in a row."""
@@ -56,7 +58,6 @@ class Picture:
     frames: int
     end_us: int  # of the last frame, from the start of the file
     square_pixels: bool = True
-    rotated: bool = False  # by a quarter turn: FFmpeg turns the picture before our filters see it
     full_range: bool = False
     alpha: bool = False
 
@@ -103,7 +104,7 @@ class SourceLimits:
     max_pixels: int
     max_frames: int
     max_decoded_pixels: int
-    max_streams: int = 16
+    max_streams: int = MAX_STREAMS
 
 
 @dataclass(slots=True)
@@ -198,19 +199,18 @@ class ReportReader:
         square = pixel_aspect is None or pixel_aspect == 1 or not Fraction(1, 10) < pixel_aspect < 10
         if not square and pixel_aspect is not None:
             width = max(2, round(width * pixel_aspect))
-        rotated = round(_number(stream.get("rotation")) or 0) % 180 == 90
+        turned = round(_number(stream.get("rotation")) or 0) % 180 == 90
         pixel_format = stream.get("pix_fmt", "unknown")
         return Picture(
             index=index,
             codec=stream["codec_name"],
-            width=height if rotated else width,
-            height=width if rotated else height,
+            width=height if turned else width,
+            height=width if turned else height,
             pixel_format=pixel_format,
             frame_rate=Fraction(25) if still else _constant_rate(stream, track),
             frames=track.packets,
             end_us=_length_us(track, start),
             square_pixels=square,
-            rotated=rotated,
             full_range=stream.get("color_range") == "pc" or pixel_format.startswith("yuvj"),
             alpha=pixel_format.startswith(_ALPHA) or stream.get("tag:alpha_mode") == "1",
         )
@@ -252,14 +252,6 @@ class ReportReader:
             raise LimitExceeded(
                 f"The file decodes to {pixels * frames} pixels; at most {self.limits.max_decoded_pixels} are rendered."
             )
-
-
-def read_report(lines: Iterable[str], limits: SourceLimits, demuxer: str, *, still: bool) -> SourceInfo:
-    """A whole report at once. Raises InvalidMedia, LimitExceeded."""
-    reader = ReportReader(limits)
-    for line in lines:
-        reader.feed(line)
-    return reader.finish(demuxer, still=still)
 
 
 def _fields(rest: str) -> dict[str, str]:

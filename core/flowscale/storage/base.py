@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-CHUNK = 1024 * 1024
-"""Bytes a reader is handed at most at once: flat memory at any object size."""
+CHUNK = 256 * 1024
+"""Bytes a reader is handed at most at once: flat memory at any object size, and little for each stalled client."""
 
 
 @dataclass(frozen=True, slots=True)
