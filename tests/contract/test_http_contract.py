@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,19 +21,6 @@ from flowscale.queues.base import QueuePolicy
 from flowscale.testing import a_failure, a_report, an_output
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """For tests that leave nothing behind which another would meet."""
-    with running(tmp_path_factory.mktemp("storage"), max_upload_bytes=100_000, max_body_bytes=50_000) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path) as gateway:
-        yield gateway
 
 
 def test_upload_answers_where_the_file_is(shared: Running) -> None:

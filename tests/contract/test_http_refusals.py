@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,6 @@ from flowscale import errors
 from flowscale.clocks import SystemClock
 from flowscale.queues.base import QueuePolicy
 from flowscale.testing import a_report, an_output
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """For tests that leave nothing behind which another would meet."""
-    with running(tmp_path_factory.mktemp("storage"), max_upload_bytes=100_000, max_body_bytes=50_000) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path) as gateway:
-        yield gateway
 
 
 @pytest.mark.parametrize(("call", "status", "code"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])

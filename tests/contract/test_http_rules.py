@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,6 @@ from contract.gateway_server import MP4, Running, error_of, eventually, fields, 
 from flowscale.jobs import Failure, RetryPolicy
 from flowscale.queues.base import QueuePolicy
 from flowscale.testing import a_failure
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """For tests that leave nothing behind which another would meet."""
-    with running(tmp_path_factory.mktemp("storage"), max_upload_bytes=100_000, max_body_bytes=50_000) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path) as gateway:
-        yield gateway
 
 
 def test_every_fault_is_named_with_its_path(shared: Running) -> None:

@@ -10,10 +10,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from flowscale import logs
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import QueueUnavailable, StorageFailed
 from flowscale.jobs import Failure, Job, JobState, Output
@@ -202,16 +204,16 @@ async def test_a_worker_that_stops_does_not_wait_for_ever_to_fail(bench: Bench) 
     assert job.state is JobState.RUNNING  # until its lease ends
 
 
-async def test_a_worker_that_stops_keeps_an_output_that_may_be_committed(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_worker_that_stops_keeps_an_output_that_may_be_committed(bench: Bench) -> None:
+    said = StringIO()
+    logs.configure(stream=said)
     bench.queue.away("commit", FOR_EVER)
     bench.queue.before["commit"] = bench.stopping.set
     job = await bench.run(await bench.start())
     assert job.state is JobState.RUNNING
     assert len(bench.outputs) == 1
     assert bench.queue.calls["fail"] == 0
-    assert bench.outputs[0] in capsys.readouterr().out
+    assert bench.outputs[0] in said.getvalue()
 
 
 async def test_an_output_is_deleted_when_another_has_the_job(tmp_path: Path, clips: Path) -> None:
