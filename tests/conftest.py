@@ -11,8 +11,10 @@ import pytest
 # Assertions of the suites that backends plug into are shown in full, as those of test modules are.
 pytest.register_assert_rewrite("contract", "integration")
 
-# No test asserts on time: hypothesis' own deadline would.
-hypothesis.settings.register_profile("flowscale", deadline=None)
+# No test asserts on time: hypothesis' own deadline and its check for slow examples would.
+hypothesis.settings.register_profile(
+    "flowscale", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("flowscale")
 
 GOLDEN = Path(__file__).parent / "golden"

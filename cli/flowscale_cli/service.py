@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
@@ -23,6 +22,7 @@ from flowscale_cli.screen import errors
 if TYPE_CHECKING:
     from flowscale_api.server import Server
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logs.get("service")
 
 
@@ -33,31 +33,40 @@ def run_service(*, page: bool, port: int | None) -> None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     logs.configure(settings.logs.level, "text" if page else settings.logs.format)
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
-    with _signals_heard() as asked_to_end, one_process(settings, page=page) as server:
+    with _SignalsHeard() as signals, one_process(settings, page=page) as server:
         if page:
             errors.print(f"\n  FlowScale is at {server.url}\n  Files are in {settings.storage.dir.absolute()}")
             errors.print("  Ctrl-C ends it, and forgets the jobs that wait or run.\n")
-        if not asked_to_end.is_set():
+        signals.run(server)
+
+
+class _SignalsHeard:
+    """From the first moment to the last, SIGINT and SIGTERM only ask for the end: none cuts the start or it short."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._server: Server | None = None
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # For good: the interpreter's own end would give them back their power to kill.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def run(self, server: Server) -> None:
+        """Serve until one comes. Once it serves, the server hears them itself; until then it is told."""
+        self._server = server
+        if not self._asked:
             server.run()
 
-
-@contextmanager
-def _signals_heard() -> Iterator[threading.Event]:
-    """From the first moment to the last, SIGINT and SIGTERM only set this: none cuts the start or the end short.
-
-    While it serves, the server hears them instead.
-    """
-    asked = threading.Event()
-
-    def hear(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        if self._server is not None:
+            self._server.stop()
 
 
 def _cannot_listen(error: OSError, gateway: GatewaySettings) -> SettingsError:
