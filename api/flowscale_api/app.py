@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from flowscale import __version__
 from flowscale.clocks import Clock
-from flowscale.metrics import Metrics
 from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
@@ -31,7 +30,6 @@ def create_app(
     settings: Settings,
     queue: JobQueue,
     storage: Storage,
-    metrics: Metrics,
     clock: Clock,
     page: bool = False,
 ) -> FastAPI:
@@ -42,7 +40,6 @@ def create_app(
         settings=settings.gateway,
         queue=queue,
         storage=storage,
-        metrics=metrics,
         clock=clock,
         readiness=Readiness(queue, storage, clock),
         started=clock.monotonic(),

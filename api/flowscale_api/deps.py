@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from flowscale.clocks import Clock
-from flowscale.metrics import Metrics
 from flowscale.queues.base import JobQueue
 from flowscale.settings import GatewaySettings
 from flowscale.storage.base import Storage
@@ -23,7 +22,6 @@ class Gateway:
     settings: GatewaySettings
     queue: JobQueue
     storage: Storage
-    metrics: Metrics
     clock: Clock
     readiness: Readiness
     started: float

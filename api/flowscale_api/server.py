@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from flowscale import logs
 from flowscale_api.deps import Gateway
+from flowscale_api.housekeeping import Housekeeping
 from flowscale_api.wire.connections import Connection
 
 STOP_SECONDS = 20
@@ -43,7 +44,7 @@ class Server:
     `url` is where this machine reaches it, `port` where it listens. Raises OSError when the address cannot be had.
     """
 
-    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, *, host: str, port: int, housekeeping: Housekeeping | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         gateway: Gateway = app.state.gateway
@@ -62,7 +63,7 @@ class Server:
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        self._uvicorn = _Uvicorn(config, gateway)
+        self._uvicorn = _Uvicorn(config, gateway, housekeeping)
         address, self.port = self._socket.getsockname()[:2]
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
         reachable = everywhere.get(address, address)
@@ -112,13 +113,21 @@ class _Uvicorn(uvicorn.Server):
     """Uvicorn, telling the gateway when it begins to stop, and returning from a signal instead of raising it again:
     the caller has a queue and a storage to close."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, housekeeping: Housekeeping | None) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._housekeeping = housekeeping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._housekeeping is not None:
+            self._housekeeping.start()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stopping.set()
         await super().shutdown(sockets)
+        if self._housekeeping is not None:
+            await self._housekeeping.stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Gateway and workers in one process, over the memory queue and local storage: `flowscale api`, `dev` and `demo`."""
+"""`flowscale api`, `dev` and `demo`, composed: a gateway alone over Redis, or one with workers over memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 from flowscale import logs
 from flowscale.clocks import SystemClock
 from flowscale.errors import SettingsError, StorageUnavailable
-from flowscale.metrics import Metrics
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -20,6 +19,9 @@ from flowscale.storage.local import LocalStorage
 from flowscale_cli.screen import errors
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from flowscale_api.housekeeping import Housekeeping
     from flowscale_api.server import Server
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,6 +34,14 @@ def run_service(*, page: bool, port: int | None) -> None:
     if port is not None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     logs.configure(settings.logs.level, "text" if page else settings.logs.format)
+    if settings.queue.mode == "redis":
+        if page:
+            raise SettingsError(
+                "QUEUE_MODE: `dev` keeps its queue in memory; run `flowscale api` and `flowscale worker`"
+            )
+        with _SignalsHeard() as signals, gateway_alone(settings) as server:
+            signals.run(server)
+        return
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
     with _SignalsHeard() as signals, one_process(settings, page=page) as server:
         if page:
@@ -78,30 +88,59 @@ def _cannot_listen(error: OSError, gateway: GatewaySettings) -> SettingsError:
     return SettingsError(f"HOST: cannot listen on {address} ({error.strerror}); it must be an address of this machine")
 
 
+def queue_policy(settings: Settings) -> QueuePolicy:
+    """The queue's limits, the same for every process of one service."""
+    return QueuePolicy(
+        max_waiting=settings.queue.max_waiting, retention_ms=int(settings.queue.job_retention_seconds * 1000)
+    )
+
+
+@contextmanager
+def gateway_alone(settings: Settings) -> Iterator[Server]:
+    """A server that listens, over the Redis queue; others like it may run beside it. Raises SettingsError."""
+    from flowscale.queues.redis import open_job_queue
+    from flowscale_api.app import create_app
+    from flowscale_api.housekeeping import Housekeeping
+
+    clock = SystemClock()
+    queue = open_job_queue(settings.redis, queue_policy(settings), clock)
+    with _storage(settings) as storage:
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock)
+        yield _server(app, settings, Housekeeping(queue.tend, queue.close))
+
+
 @contextmanager
 def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
     from flowscale_api.app import create_app
-    from flowscale_api.server import Server
     from flowscale_worker.supervisor import Supervisor
 
-    clock, metrics = SystemClock(), Metrics()
-    policy = QueuePolicy(
-        max_waiting=settings.queue.max_waiting, retention_ms=int(settings.queue.job_retention_seconds * 1000)
-    )
-    queue = MemoryQueue(policy, clock, on_ended=metrics.job_ended)
+    clock = SystemClock()
+    queue = MemoryQueue(queue_policy(settings), clock)
+    with _storage(settings) as storage:
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, page=page)
+        server = _server(app, settings)
+        with Supervisor(settings, queue, storage, clock):
+            yield server
+
+
+@contextmanager
+def _storage(settings: Settings) -> Iterator[LocalStorage]:
     try:
         storage = LocalStorage(settings.storage.dir)
         storage.check()  # also sweeps what a killed process left half-written
     except StorageUnavailable as error:
         raise SettingsError(f"STORAGE_DIR: {error.message}") from error
     try:
-        app = create_app(settings=settings, queue=queue, storage=storage, metrics=metrics, clock=clock, page=page)
-        try:
-            server = Server(app, host=settings.gateway.host, port=settings.gateway.port)
-        except OSError as error:
-            raise _cannot_listen(error, settings.gateway) from error
-        with Supervisor(settings, queue, storage, clock):
-            yield server
+        yield storage
     finally:
         storage.close()
+
+
+def _server(app: FastAPI, settings: Settings, housekeeping: Housekeeping | None = None) -> Server:
+    from flowscale_api.server import Server
+
+    try:
+        return Server(app, host=settings.gateway.host, port=settings.gateway.port, housekeeping=housekeeping)
+    except OSError as error:
+        raise _cannot_listen(error, settings.gateway) from error

@@ -66,6 +66,12 @@ class Failure:
 CANCELLED = Failure("CANCELLED", "cancelled on request")
 """How a job ends when a cancel, not its last execution, decided its end."""
 
+LOST_WORKER = Failure("WORKER_LOST", "the worker {worker} stopped renewing its lease")
+"""How an execution ends whose worker was lost."""
+
+TOO_MANY_LOST = "{count} workers were lost while they rendered this job; it will not be tried again"
+"""The message of a job that ends by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -194,13 +200,12 @@ class Job:
     def stall(self, now_ms: int, policy: RetryPolicy) -> Job:
         """The execution's lease ran out: back to the queue, until `max_stalls` is passed."""
         self._require(JobState.RUNNING)
-        lost = Failure("WORKER_LOST", f"the worker {self.worker} stopped renewing its lease")
+        lost = replace(LOST_WORKER, message=LOST_WORKER.message.format(worker=self.worker))
         ended = replace(self._end_execution(now_ms, lost), stalls=self.stalls + 1)
         if self.cancel_requested:
             return ended._end(CANCELLED, now_ms)
         if ended.stalls > policy.max_stalls:
-            reason = f"{ended.stalls} workers were lost while they rendered this job; it will not be tried again"
-            return ended._end(Failure("WORKER_LOST", reason), now_ms)
+            return ended._end(replace(LOST_WORKER, message=TOO_MANY_LOST.format(count=ended.stalls)), now_ms)
         return replace(ended, state=JobState.QUEUED)
 
     def due(self) -> Job:

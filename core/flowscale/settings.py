@@ -14,9 +14,18 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from flowscale.errors import SettingsError
 
@@ -33,6 +42,12 @@ _SERVICE_LINK = re.compile(
     r"FLOWSCALE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_[A-Z0-9_]+)?)$"
 )
 """What Kubernetes puts into every pod beside a Service called `flowscale` or `flowscale-...`: no settings of ours."""
+
+_PORT_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""How it begins the value of REDIS_PORT beside a Service called `redis`: likewise none of ours."""
+
+_SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL")
+"""Names whose values no error shows; nor does one show a value with an @, which may be a URL with a password."""
 
 
 class Group(BaseModel):
@@ -96,8 +111,11 @@ class GatewaySettings(Group):
 class QueueSettings(Group):
     """The queue."""
 
-    mode: Literal["memory"] = Field(
-        "memory", alias="QUEUE_MODE", description="`memory`: gateway and workers in one process; nothing survives it."
+    mode: Literal["memory", "redis"] = Field(
+        "memory",
+        alias="QUEUE_MODE",
+        description="`memory`: gateway and workers in one process; nothing survives it. `redis`: on the server "
+        "that the REDIS_ settings name, for any number of gateways and workers on any machines.",
     )
     max_waiting: Count = Field(
         10_000, alias="FLOWSCALE_QUEUE_MAX_WAITING", description="Jobs that may wait; one more is answered QUEUE_FULL."
@@ -107,6 +125,92 @@ class QueueSettings(Group):
         alias="FLOWSCALE_JOB_RETENTION",
         description="Ended jobs younger than this many seconds are kept, beside the last 100 done and 50 failed.",
     )
+
+
+class RedisAddress(NamedTuple):
+    """Where the queue's server is, and how it is entered: REDIS_URL, or what the other names say."""
+
+    hosts: tuple[tuple[str, int], ...]  # of the server, or of the sentinels that know it
+    service: str | None = None  # what the sentinels call it; None: no sentinels
+    username: str | None = None
+    password: SecretStr | None = None
+    database: int = 0
+    tls: bool = False
+
+
+class RedisSettings(Group):
+    """The queue's server. Redis 7 or newer, or Valkey; read when QUEUE_MODE is `redis`."""
+
+    url: SecretStr | None = Field(
+        None,
+        alias="REDIS_URL",
+        description="Address with everything in it; wins over the REDIS_ names below. "
+        "`redis://[[user]:password@]host[:port][/db]`, `rediss://` likewise for TLS, or "
+        "`redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db]` for sentinels, who are "
+        "given the password too (`rediss+sentinel://` for TLS). Special characters are percent-encoded.",
+    )
+    host: str = Field("localhost", alias="REDIS_HOST", description="Name or address of the server.")
+    port: int = Field(
+        6379,
+        alias="REDIS_PORT",
+        ge=1,
+        le=65535,
+        description="Its port. What Kubernetes sets beside a Service named `redis` (`tcp://...`) counts as unset.",
+    )
+    username: NotEmpty | None = Field(
+        None, alias="REDIS_USERNAME", description="User, where the server has users (ACL). Unset: its default user."
+    )
+    password: SecretStr | None = Field(None, alias="REDIS_PASSWORD", description="Password of the user.")
+    db: int = Field(0, alias="REDIS_DB", ge=0, le=2**31 - 1, description="Number of the database.")
+    tls: bool = Field(
+        False, alias="REDIS_TLS", description="`true`: over TLS; the server's certificate and name are checked."
+    )
+    ca_file: Path | None = Field(
+        None,
+        alias="FLOWSCALE_REDIS_CA_FILE",
+        description="File of the authorities (PEM) that may have signed the server's certificate, beside the system's.",
+    )
+    prefix: str = Field(
+        "{flowscale}",
+        alias="FLOWSCALE_REDIS_PREFIX",
+        description="Begins every key. One hash tag in braces, so that a clustered server keeps all keys in one slot; "
+        "two installations on one server need two.",
+    )
+
+    @property
+    def address(self) -> RedisAddress:
+        """What REDIS_URL says, or else the other names."""
+        if self.url is not None:
+            return _read_redis_url(self.url.get_secret_value())
+        return RedisAddress(((self.host, self.port),), None, self.username, self.password, self.db, self.tls)
+
+    @field_validator("url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _read_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._:%-]+", value):
+            raise ValueError("must be the name or address of a host; a URL goes into REDIS_URL")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("no such file")
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_one_hash_tag(cls, value: str) -> str:
+        if not re.fullmatch(r"\{[A-Za-z0-9_.-]{1,64}\}", value):
+            raise ValueError("must be 1 to 64 letters, digits, dots, underscores or hyphens in braces, as {flowscale}")
+        return value
 
 
 class StorageSettings(Group):
@@ -121,6 +225,19 @@ class WorkerSettings(Group):
 
     concurrency: Count = Field(
         1, alias="WORKER_CONCURRENCY", le=64, description="Renders at once in one worker process group."
+    )
+    max_workers: Count = Field(
+        4,
+        alias="MAX_WORKERS",
+        le=1000,
+        description="Upper bound of worker processes of one machine under `flowscale worker --autoscale`, "
+        "or of replicas (chart default).",
+    )
+    shutdown_grace_seconds: PositiveSeconds = Field(
+        30.0,
+        alias="FLOWSCALE_SHUTDOWN_GRACE",
+        description="Seconds from SIGTERM until the process is killed by whoever stops it; renders go on until 10 s "
+        "before that, and are then given back. The default is Kubernetes' own.",
     )
     ffmpeg: NotEmpty = Field("ffmpeg", alias="FLOWSCALE_FFMPEG", description="FFmpeg: a name on PATH or a path.")
     ffprobe: NotEmpty = Field("ffprobe", alias="FLOWSCALE_FFPROBE", description="ffprobe, likewise.")
@@ -218,6 +335,7 @@ class Settings(BaseModel):
 
     gateway: GatewaySettings = GatewaySettings()
     queue: QueueSettings = QueueSettings()
+    redis: RedisSettings = RedisSettings()
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
@@ -242,6 +360,8 @@ class Settings(BaseModel):
                 raise SettingsError(f"{name}: no such setting{hint}")
         # An empty value counts as unset, as it does for shells and for Compose files.
         chosen = {name: value for name, value in given.items() if name in known and value != ""}
+        if _PORT_LINK.match(chosen.get("REDIS_PORT", "")):
+            del chosen["REDIS_PORT"]
         return cls(**{name: _read_group(group, chosen, known) for name, group in groups().items()})
 
 
@@ -250,6 +370,7 @@ def groups() -> dict[str, type[Group]]:
     return {
         "gateway": GatewaySettings,
         "queue": QueueSettings,
+        "redis": RedisSettings,
         "storage": StorageSettings,
         "worker": WorkerSettings,
         "logs": LogSettings,
@@ -265,5 +386,54 @@ def _read_group(group: type[Group], chosen: Mapping[str, str], known: set[str]) 
         first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0])
     fault = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    shown = "" if any(word in name for word in ("PASSWORD", "SECRET", "KEY")) else f" (it is {chosen[name]!r})"
+    shown = "" if _SECRET.search(name) or "@" in chosen[name] else f" (it is {chosen[name]!r})"
     raise SettingsError(f"{name}: {fault}{shown}")
+
+
+_REDIS_SCHEMES = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "rediss+sentinel": 26379}
+"""The forms of REDIS_URL, with the port of each where none is given."""
+
+
+def _read_redis_url(url: str) -> RedisAddress:
+    """What a REDIS_URL says. Raises ValueError with no part of the URL in it: any may be one of the password."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in _REDIS_SCHEMES:
+        raise ValueError(f"must begin with one of {', '.join(f'{known}://' for known in _REDIS_SCHEMES)}")
+    if not rest.isprintable() or re.search(r"[\s?#]", rest):
+        raise ValueError("takes no options after ? or #, and no spaces; percent-encode them in a password")
+    authority, _, path = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    if at and not (colon and password):
+        raise ValueError("must have user:password or :password before its @")
+    places = tuple(_read_place(place, _REDIS_SCHEMES[scheme]) for place in hosts.split(","))
+    service, database = "", path
+    if scheme.endswith("+sentinel"):
+        service, _, database = path.partition("/")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", service):
+            raise ValueError("must name the service that the sentinels watch, as in /mymaster or /mymaster/0")
+    elif len(places) > 1:
+        raise ValueError("must name one server; only redis+sentinel:// takes several")
+    if not re.fullmatch(r"[0-9]{0,9}", database):
+        raise ValueError("must end with the number of a database, or nothing")
+    return RedisAddress(
+        places,
+        service or None,
+        unquote(user) or None,
+        SecretStr(unquote(password)) if password else None,
+        int(database or "0"),
+        scheme.startswith("rediss"),
+    )
+
+
+def _read_place(place: str, default_port: int) -> tuple[str, int]:
+    """`host[:port]`, an IPv6 address in brackets."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", place)
+    if not found or not 1 <= int(found[3] or default_port) <= 65535:
+        raise ValueError("has a host or port that cannot be read; percent-encode special characters of a password")
+    return found[1] or found[2], int(found[3] or default_port)
+
+
+def tell_rq(prefix: str) -> None:
+    """Have RQ put its keys under our prefix. It reads its environment when it is imported: call this before."""
+    os.environ["RQ_KEY_PREFIX"] = prefix

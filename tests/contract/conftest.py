@@ -1,4 +1,4 @@
-"""A running gateway for the tests of the HTTP contract."""
+"""A running gateway for the tests of the HTTP contract, and a running server for those of the queue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from contract.gateway_server import Running, running
+from redis_fixtures import fault_proxy, own_redis, redis_server
+
+__all__ = ["fault_proxy", "fresh", "own_redis", "redis_server", "shared"]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,6 @@ def child(root: Path, file_limit: int | None = None) -> Iterator[tuple[subproces
 
 def main(root: str, file_limit: str | None = None) -> None:
     from flowscale.clocks import SystemClock
-    from flowscale.metrics import Metrics
     from flowscale.queues.base import QueuePolicy
     from flowscale.queues.memory import MemoryQueue
     from flowscale.settings import Settings
@@ -47,7 +46,6 @@ def main(root: str, file_limit: str | None = None) -> None:
         settings=Settings(),
         queue=MemoryQueue(QueuePolicy(), clock),
         storage=storage,
-        metrics=Metrics(),
         clock=clock,
     )
     server = Server(app, host="127.0.0.1", port=0)

@@ -20,7 +20,6 @@ import httpx2
 from flowscale import logs
 from flowscale.clocks import SystemClock
 from flowscale.jobs import RetryPolicy
-from flowscale.metrics import Metrics
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -98,7 +97,7 @@ def running(
     log = io.StringIO()
     logs.configure("debug", "json", log)
     try:
-        app = create_app(settings=settings, queue=queue, storage=storage, metrics=Metrics(), clock=clock, page=page)
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, page=page)
         with (
             Server(app, host="127.0.0.1", port=0) as server,
             httpx2.Client(base_url=server.url, timeout=PATIENCE_S) as http,

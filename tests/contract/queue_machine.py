@@ -212,6 +212,21 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             self.model.back_to_head(known)
 
+    @precondition(lambda self: self.executions)
+    @rule(pick=picks)
+    def lose(self, pick: int) -> None:
+        """A worker is found dead."""
+        execution, known = self.pick_execution(pick)
+        if known is None:
+            self.refused(LeaseLost, lambda: self.queue.work.lose(execution))
+            return
+        record = self.queue.work.lose(execution)
+        known.stalls, known.attempts = known.stalls + 1, known.attempts + 1
+        if known.cancelled or known.stalls > MODEL_POLICY.retry.max_stalls:
+            self.model.end(known, JobState.ERROR, record)
+        else:
+            self.model.back_to_head(known)
+
     @rule(ms=st.sampled_from(PAUSES_MS))
     def time_passes(self, ms: int) -> None:
         self.harness.advance(ms)
@@ -280,7 +295,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     def the_counts_agree_and_nothing_is_lost(self, seen: Seen) -> None:
         states = [known.state for known in self.model.jobs.values()]
-        assert seen.depth == Depth(*map(states.count, (JobState.QUEUED, JobState.DELAYED, JobState.RUNNING)))
+        waiting, delayed, running = map(states.count, (JobState.QUEUED, JobState.DELAYED, JobState.RUNNING))
+        due = sum(known.due <= self.model.now for known in self.model.of(JobState.DELAYED))
+        assert seen.depth == Depth(waiting, delayed - due, running, due)
         assert sorted(seen.running) == sorted(known.id for known in self.model.of(JobState.RUNNING))
         assert seen.listed == sorted(self.model.jobs, reverse=True)
 

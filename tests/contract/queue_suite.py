@@ -16,6 +16,7 @@ from functools import partial
 
 from contract.queue_harness import LONG_S, POLICY, QueueHarness, enqueue, fetch, in_threads, start_one
 from contract.queue_suite_events import EventsSuite
+from contract.queue_suite_figures import FiguresSuite
 from contract.queue_suite_gateway import GatewaySuite
 from contract.queue_suite_worker import WorkerSuite
 from flowscale.errors import LeaseLost
@@ -103,5 +104,5 @@ class ConcurrencySuite:
             assert record.cancel_requested
 
 
-class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, ConcurrencySuite):
+class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ConcurrencySuite):
     """All that every backend owes."""

@@ -10,6 +10,9 @@ import pytest
 
 from integration.frontend import Frontend
 from integration.program import Program, running
+from redis_fixtures import fault_proxy, own_redis, redis_server
+
+__all__ = ["clips", "connect", "dev_server", "fault_proxy", "own_redis", "redis_server", "start"]
 
 CLIPS = Path(__file__).parents[2] / ".cache" / "clips"
 

@@ -81,6 +81,10 @@ class FaultyQueue:
         self._lose_answer("commit")
         return job
 
+    def lose(self, execution: Execution) -> Job:
+        self._call("lose")
+        return self.queue.lose(execution)
+
     def fail(self, execution: Execution, failure: Failure) -> Job:
         self._call("fail")
         return self.queue.fail(execution, failure)

@@ -8,7 +8,6 @@ So no thread ends before the worker stops, whatever it meets: a queue that is aw
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -52,7 +51,7 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings, queue: WorkQueue, storage: Storage, clock: Clock) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = f"{os.uname().nodename}-{os.getpid()}"
         self._settings = settings
         self._queue = queue
         self._storage = storage

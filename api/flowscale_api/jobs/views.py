@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -16,14 +17,16 @@ from flowscale_api.schemas import JobAnswer, JobAttempt, JobError, JobFacts, Sta
 
 
 async def job_answer(gateway: Gateway, request: Request, job: Job) -> JobAnswer:
-    return JobAnswer(**await _facts(gateway, request, job))
+    positions = await _positions(gateway, [job])
+    return JobAnswer(**_facts(gateway, request, job, positions.get(job.id)))
 
 
-async def job_facts(gateway: Gateway, request: Request, job: Job) -> JobFacts:
-    return JobFacts(**await _facts(gateway, request, job))
+async def job_list(gateway: Gateway, request: Request, jobs: Sequence[Job]) -> list[JobFacts]:
+    positions = await _positions(gateway, jobs)
+    return [JobFacts(**_facts(gateway, request, job, positions.get(job.id))) for job in jobs]
 
 
-async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]:
+def _facts(gateway: Gateway, request: Request, job: Job, position: int | None) -> dict[str, Any]:
     output = job.output
     return {
         "job_id": job.id,
@@ -41,7 +44,7 @@ async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]
         "priority": job.priority,
         "project_id": job.project_id,
         "cancel_requested": job.cancel_requested,
-        "queue_position": await _position(gateway, job),
+        "queue_position": position,
         "attempts": [
             JobAttempt(
                 number=attempt.number,
@@ -56,13 +59,10 @@ async def _facts(gateway: Gateway, request: Request, job: Job) -> dict[str, Any]
     }
 
 
-async def _position(gateway: Gateway, job: Job) -> int | None:
-    if Status(job.state.public) is not Status.QUEUED:
-        return None
-    try:
-        return await gateway.queue.position(job.id)
-    except JobNotFound:
-        return None  # it ended and was retired since the record was read
+async def _positions(gateway: Gateway, jobs: Sequence[Job]) -> Mapping[str, int | None]:
+    """Of the jobs that wait; one that ended and was retired since its record was read has none."""
+    waiting = [job.id for job in jobs if Status(job.state.public) is Status.QUEUED]
+    return await gateway.queue.positions(waiting) if waiting else {}
 
 
 def _maybe_time(milliseconds: int | None) -> str | None:

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from flowscale.errors import Conflict, InvalidOptions, JobNotFound, QueueFull, QueueUnavailable
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import JobId, failures
-from flowscale_api.jobs.views import job_answer, job_facts, known_job_id
+from flowscale_api.jobs.views import job_answer, job_list, known_job_id
 from flowscale_api.schemas import JobAnswer, JobList, Status, json_answer
 
 router = APIRouter(tags=["jobs"])
@@ -32,7 +32,7 @@ async def list_jobs(
 ) -> Response:
     """Jobs that ended are kept for a while: the last 100 done, the last 50 failed, and all of the last day."""
     page = await gateway.queue.list(status.state if status else None, limit, cursor)
-    jobs = [await job_facts(gateway, request, job) for job in page.jobs]
+    jobs = await job_list(gateway, request, page.jobs)
     return json_answer(JobList(jobs=jobs, next_cursor=page.next_cursor))
 
 

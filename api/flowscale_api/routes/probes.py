@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from flowscale.errors import FFmpegUnavailable, FlowScaleError, QueueUnavailable, StorageUnavailable
+from flowscale.metrics import CONTENT_TYPE, render
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
@@ -52,8 +53,13 @@ async def ready(gateway: Parts) -> Response:
     response_class=Response,
     responses=plain_text(),
 )
-async def metrics(gateway: Parts) -> Response:
-    return Response(gateway.metrics.render(), media_type=gateway.metrics.content_type)
+async def show_metrics(gateway: Parts) -> Response:
+    """Of the whole queue: several gateways over one queue show the same figures."""
+    try:
+        figures = await gateway.queue.figures()
+    except QueueUnavailable:
+        figures = None
+    return Response(render(figures), media_type=CONTENT_TYPE)
 
 
 def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:

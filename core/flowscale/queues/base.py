@@ -13,12 +13,15 @@ The words:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
+
+if TYPE_CHECKING:
+    from flowscale.queues.figures import Figures
 
 FAIRNESS_EVERY = 8
 """Priorities are strict, but every 8th job handed out is, of the heads of the lines, the one that has waited
@@ -74,8 +77,9 @@ class Depth:
     """How many jobs are in each state that is not final. A backend that cannot read raises; it never says 0."""
 
     waiting: int
-    delayed: int
+    delayed: int  # retries whose back-off has not passed
     running: int
+    due: int = 0  # retries whose time has come, and which nobody has queued yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,9 @@ class JobQueue(Protocol):
         Delayed jobs come after all that wait, by due time.
         """
 
+    async def positions(self, job_ids: Sequence[str]) -> Mapping[str, int | None]:
+        """The position of each of these jobs that is known, asked for in one go."""
+
     async def depth(self) -> Depth: ...
 
     async def running(self) -> Sequence[str]:
@@ -199,6 +206,9 @@ class JobQueue(Protocol):
 
     async def workers(self) -> Sequence[WorkerReport]:
         """The last report of every worker heard of within REPORT_KEPT_MS, by name."""
+
+    async def figures(self) -> Figures:
+        """What the queue has counted, and how it stands."""
 
     async def check(self) -> None:
         """Raises QueueUnavailable when the queue cannot be used now."""
@@ -246,6 +256,9 @@ class WorkQueue(Protocol):
         ended jobs the last `keep_done` and `keep_failed` stay always, those younger than `retention_ms` too, up
         to `keep_at_most` of each kind.
         """
+
+    def lose(self, execution: Execution) -> Job:
+        """The execution is known to be dead: do now what `tend` would do once its lease ran out. Raises LeaseLost."""
 
     def report(self, report: WorkerReport) -> None:
         """Say how this worker is; replaces its last report."""

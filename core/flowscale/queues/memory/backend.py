@@ -18,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import random
 from uuid import uuid4
 
 from flowscale.clocks import Clock
+from flowscale.errors import LeaseLost
 from flowscale.jobs import Failure, Job, JobState, Output, clip_lines
 from flowscale.queues import answers
 from flowscale.queues.base import (
@@ -39,6 +40,7 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
+from flowscale.queues.figures import Figures
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
 from flowscale.queues.memory.records import Records, elapsed_ms
@@ -58,8 +60,7 @@ class _Hold:
 class MemoryQueue:
     """JobQueue and WorkQueue in one.
 
-    `chance` draws the jitter of retries, in [0, 1). `on_ended` hears of each job that reaches DONE or ERROR, once,
-    whoever ended it (a worker, a cancel, a lost lease); it is called under the lock and must be quick.
+    `chance` draws the jitter of retries, in [0, 1).
     """
 
     def __init__(
@@ -67,13 +68,12 @@ class MemoryQueue:
         policy: QueuePolicy,
         clock: Clock,
         chance: Callable[[], float] = random,
-        on_ended: Callable[[Job], object] = lambda _: None,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._chance = chance
         self._changed = threading.Condition(threading.RLock())
-        self._records = Records(policy, clock, on_ended)
+        self._records = Records(policy, clock)
         self._lines = Lines()
         self._delays = Delays()
         self._holds: dict[str, _Hold] = {}  # by job id, oldest execution first
@@ -134,9 +134,15 @@ class MemoryQueue:
         with self._changed:
             return self._position(self._records.get(job_id))
 
+    async def positions(self, job_ids: Sequence[str]) -> Mapping[str, int | None]:
+        with self._changed:
+            jobs = (self._records.find(job_id) for job_id in job_ids)
+            return {job.id: self._position(job) for job in jobs if job is not None}
+
     async def depth(self) -> Depth:
         with self._changed:
-            return Depth(len(self._lines), len(self._delays), len(self._holds))
+            due = self._delays.due_count(self._now())
+            return Depth(len(self._lines), len(self._delays) - due, len(self._holds), due)
 
     async def running(self) -> Sequence[str]:
         with self._changed:
@@ -175,6 +181,15 @@ class MemoryQueue:
     async def workers(self) -> Sequence[WorkerReport]:
         with self._changed:
             return self._reports.kept(self._now())
+
+    async def figures(self) -> Figures:
+        depth = await self.depth()
+        with self._changed:
+            now, now_ms = self._now(), self._clock.now_ms()
+            since = self._lines.oldest_ms()
+            workers = {name: (report, now - came) for name, (came, report) in self._reports.by_name(now).items()}
+            oldest = None if since is None else max(0, now - since)
+            return Figures(depth, oldest, self._paused, now_ms, dict(self._records.counts), workers)
 
     async def check(self) -> None:
         """Memory is always there."""
@@ -223,16 +238,17 @@ class MemoryQueue:
             committed = self._records.find(execution.job.id)
             if committed is not None and committed.output == output:
                 return committed
-            job, hold = self._held(execution)
+            job, hold = self._held_or_fenced(execution)
             self._durations.append(self._now() - hold.started)
             return self._let_go(job.finish(output, self._clock.now_ms()))
 
     def fail(self, execution: Execution, failure: Failure) -> Job:
         with self._changed:
-            job, _ = self._held(execution)
+            job, _ = self._held_or_fenced(execution)
             now_ms = self._clock.now_ms()
             failed = self._let_go(job.fail(failure, now_ms, self._policy.retry, self._chance()))
             if failed.due_ms is not None:
+                self._records.counts[f"retried:{failure.code}"] += 1
                 self._delays.add(failed.id, self._now() + failed.due_ms - now_ms)
                 self._changed.notify_all()  # whoever waits in fetch must learn when to wake
             return failed
@@ -240,7 +256,14 @@ class MemoryQueue:
     def release(self, execution: Execution) -> Job:
         with self._changed:
             job, hold = self._held(execution)
-            return self._give_back(job.release(self._clock.now_ms()), hold.place)
+            released = self._give_back(job.release(self._clock.now_ms()), hold.place)
+            self._records.counts["released"] += released.state is JobState.QUEUED
+            return released
+
+    def lose(self, execution: Execution) -> Job:
+        with self._changed:
+            job, hold = self._held(execution)
+            return self._stall(job, hold.place)
 
     def tend(self) -> Tended:
         with self._changed:
@@ -265,7 +288,7 @@ class MemoryQueue:
             raise answers.queue_full(self._policy.max_waiting)
 
     def _join(self, job: Job) -> None:
-        self._lines.join(job.id, job.priority)
+        self._lines.join(job.id, job.priority, self._now())
         self._changed.notify()
 
     def _position(self, job: Job) -> int | None:
@@ -291,6 +314,7 @@ class MemoryQueue:
     def _start(self, place: Place, worker: str) -> Execution:
         execution_id = uuid4().hex
         now = self._now()
+        self._records.counts.update({"started": 1, "waited:ms": now - place.since_ms})
         self._holds[place.job_id] = _Hold(execution_id, place, now, now + self._policy.lease_ms)
         job = self._records.get(place.job_id).start(execution_id, worker, self._clock.now_ms())
         return Execution(execution_id, self._records.put(job), worker)
@@ -301,6 +325,13 @@ class MemoryQueue:
         if hold is None or hold.execution_id != execution.id:
             raise answers.lease_lost(execution.job.id, execution.id)
         return self._records.get(execution.job.id), hold
+
+    def _held_or_fenced(self, execution: Execution) -> tuple[Job, _Hold]:
+        try:
+            return self._held(execution)
+        except LeaseLost:
+            self._records.counts["fenced"] += 1
+            raise
 
     def _let_go(self, job: Job) -> Job:
         """Record a job that is running no more."""
@@ -315,13 +346,16 @@ class MemoryQueue:
             self._changed.notify()
         return job
 
+    def _stall(self, job: Job, place: Place) -> Job:
+        self._records.counts["stalled"] += 1
+        return self._give_back(job.stall(self._clock.now_ms(), self._policy.retry), place)
+
     def _reap(self) -> tuple[str, ...]:
         now = self._now()
         expired = [(job_id, hold.place) for job_id, hold in self._holds.items() if hold.expires <= now]
         # The last to be put at the head is the first to leave it: the oldest execution goes last.
         for job_id, place in reversed(expired):
-            job = self._records.get(job_id).stall(self._clock.now_ms(), self._policy.retry)
-            self._give_back(job, place)
+            self._stall(self._records.get(job_id), place)
         return tuple(job_id for job_id, _ in expired)
 
     def _promote(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class Place:
     job_id: str
     priority: Priority
     since: int
+    since_ms: int  # when it joined, by the queue's own clock
 
 
 class Line:
@@ -71,10 +72,15 @@ class Lines:
     def __len__(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
-    def join(self, job_id: str, priority: Priority) -> None:
+    def join(self, job_id: str, priority: Priority, now: int) -> None:
         """To the tail of its line."""
         self._joined += 1
-        self._lines[priority].append(Place(job_id, priority, self._joined))
+        self._lines[priority].append(Place(job_id, priority, self._joined, now))
+
+    def oldest_ms(self) -> int | None:
+        """When the head that has waited longest joined its line; None when nobody waits."""
+        heads = (line.head() for line in self._lines.values())
+        return min((head.since_ms for head in heads if head is not None), default=None)
 
     def give_back(self, place: Place) -> None:
         """To the head of its line; it has waited since it first joined."""
@@ -127,9 +133,13 @@ class Delays:
     def next_due(self) -> int | None:
         return self._entries[0][0] if self._entries else None
 
+    def due_count(self, now: int) -> int:
+        """How many jobs' time has come."""
+        return bisect_left(self._entries, (now + 1,))
+
     def take_due(self, now: int) -> Sequence[str]:
         """Remove and give the jobs whose time has come, in the order they became due."""
-        count = bisect_left(self._entries, (now + 1,))
+        count = self.due_count(now)
         due = [job_id for _, _, job_id in self._entries[:count]]
         del self._entries[:count]
         for job_id in due:

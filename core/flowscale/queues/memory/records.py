@@ -7,7 +7,8 @@ around it owns one.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
 from flowscale.clocks import Clock
@@ -15,6 +16,7 @@ from flowscale.errors import IllegalTransition
 from flowscale.jobs import Job, JobState
 from flowscale.queues import answers
 from flowscale.queues.base import EventKind, JobPage, QueuePolicy
+from flowscale.queues.figures import count_of_end
 from flowscale.queues.memory.events import EventLog
 
 
@@ -26,9 +28,9 @@ def elapsed_ms(clock: Clock) -> int:
 class Records:
     """Every job that was accepted and is kept still."""
 
-    def __init__(self, policy: QueuePolicy, clock: Clock, on_ended: Callable[[Job], object]) -> None:
+    def __init__(self, policy: QueuePolicy, clock: Clock) -> None:
         self.events = EventLog()
-        self._on_ended = on_ended
+        self.counts: Counter[str] = Counter()  # queues/figures.py
         self._policy = policy
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -53,6 +55,7 @@ class Records:
                 f"job {job.id} is {job.state} or was accepted before; only a new job can be enqueued"
             )
         self._jobs[job.id] = job
+        self.counts["enqueued"] += 1
         insort(self._ids, job.id)
         self._tell_state(job)
 
@@ -65,7 +68,7 @@ class Records:
                 del self._ended[before.state][job.id]
             if job.state.is_final:
                 self._ended[job.state][job.id] = elapsed_ms(self._clock)
-                self._on_ended(job)
+                self.counts.update(count_of_end(job))
             self._tell_state(job)
         elif job.progress != before.progress:
             self.events.add(job.id, EventKind.PROGRESS, self._clock.now_ms(), answers.progress_data(job))

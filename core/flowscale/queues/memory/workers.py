@@ -5,7 +5,7 @@ Pure bookkeeping without a lock; `now` is in ms of the monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowscale.queues.base import REPORT_KEPT_MS, WORKER_SEEN_MS, WorkerReport
 
@@ -23,6 +23,10 @@ class Reports:
         """By worker name."""
         fresh = (report for came, report in self._reports.values() if now - came < REPORT_KEPT_MS)
         return tuple(sorted(fresh, key=lambda report: report.worker))
+
+    def by_name(self, now: int) -> Mapping[str, tuple[int, WorkerReport]]:
+        """When each fresh report came, and the report."""
+        return {name: entry for name, entry in self._reports.items() if now - entry[0] < REPORT_KEPT_MS}
 
     def slots(self, now: int) -> int:
         """How many renders can run at once, at least 1: by the workers that were heard of lately and can."""

@@ -1,0 +1,158 @@
+"""The gateway's half over Redis: coroutines, for one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from random import random
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from flowscale import logs
+from flowscale.clocks import Clock
+from flowscale.jobs import Job, JobState
+from flowscale.queues.base import Depth, Enqueued, Event, Idempotency, JobPage, QueuePolicy, Tended, WorkerReport
+from flowscale.queues.figures import Figures
+from flowscale.queues.redis.connections import as_fault, in_time
+from flowscale.queues.redis.contact import Contact
+from flowscale.queues.redis.keys import Keys
+from flowscale.queues.redis.news import News
+from flowscale.queues.redis.operations import Operations
+from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
+
+POLL_SECONDS = 2.0
+"""A reader of events looks this often by itself: a message may be lost."""
+
+_Answer = TypeVar("_Answer")
+
+_log = logs.get("queue")
+
+
+class RedisJobQueue:
+    """JobQueue over one client, which `close` closes. `where` names the server in errors.
+
+    `now` and `contact` are for tests that own time; see Operations and Contact.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        policy: QueuePolicy,
+        clock: Clock,
+        where: str,
+        *,
+        now: Callable[[], int] | None = None,
+        contact: Contact | None = None,
+    ) -> None:
+        self._client = client
+        self._where = where
+        self._clock = clock
+        self._operations = Operations(keys, policy, random, now)
+        self._contact = contact or Contact(policy.lease_ms)
+        self._news = News(client, keys.news)
+
+    async def enqueue(self, job: Job, idempotency: Idempotency | None = None) -> Enqueued:
+        return await self._do(self._operations.enqueue(job, idempotency))
+
+    async def earlier(self, idempotency: Idempotency) -> Enqueued | None:
+        return await self._do(self._operations.earlier(idempotency))
+
+    async def get(self, job_id: str) -> Job:
+        return await self._do(self._operations.get(job_id))
+
+    async def list(self, state: JobState | None, limit: int, cursor: str | None) -> JobPage:
+        return await self._do(self._operations.list(state, limit, cursor))
+
+    async def cancel(self, job_id: str) -> Job:
+        return await self._do(self._operations.cancel(job_id))
+
+    async def retry(self, job_id: str) -> Job:
+        return await self._do(self._operations.retry(job_id))
+
+    async def position(self, job_id: str) -> int | None:
+        return await self._do(self._operations.position(job_id))
+
+    async def positions(self, job_ids: Sequence[str]) -> Mapping[str, int | None]:
+        return await self._do(self._operations.positions(job_ids))
+
+    async def depth(self) -> Depth:
+        return await self._do(self._operations.depth())
+
+    async def running(self) -> Sequence[str]:
+        return await self._do(self._operations.running())
+
+    async def events(self, job_id: str, after: int, wait_s: float) -> Sequence[Event]:
+        found = await self._do(self._operations.events(job_id, after))
+        if found or wait_s <= 0:
+            return found
+        with self._news.expect(job_id) as news:
+            left = wait_s
+            while True:
+                # Listening first: what happened before it began is found now, what comes after is told.
+                await news.listening()
+                found = await self._do(self._operations.events(job_id, after))
+                if found or left <= 0:
+                    return found
+                left -= await news.wait(min(left, POLL_SECONDS))
+
+    async def pause(self) -> None:
+        await self._do(self._operations.pause(True))
+
+    async def resume(self) -> None:
+        await self._do(self._operations.pause(False))
+
+    async def is_paused(self) -> bool:
+        return await self._do(self._operations.is_paused())
+
+    async def workers(self) -> Sequence[WorkerReport]:
+        return await self._do(self._operations.workers())
+
+    async def figures(self) -> Figures:
+        return await self._do(self._operations.figures())
+
+    async def check(self) -> None:
+        await self._do(self._operations.depth())
+
+    async def tend(self) -> Tended:
+        """One round of housekeeping, as a worker does it (WorkQueue.tend)."""
+        try:
+            return await self._do(self._operations.tend(self._contact, self._clock.monotonic))
+        except BaseException:
+            self._contact.lost()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening and close the client. Waiting readers must have gone."""
+        await self._news.close()
+        await self._client.aclose()
+
+    async def _do(self, operation: Operation[_Answer]) -> _Answer:
+        """Run an operation. Raises what it raises; QueueUnavailable or QueueFull for the server's faults."""
+        driven = with_scripts(operation)
+        try:
+            async with in_time():
+                batch = next(driven)
+                while True:
+                    batch = driven.send(await self._execute(batch))
+        except StopIteration as ended:
+            answer: _Answer = ended.value
+            return answer
+        except (RedisError, OSError) as error:
+            raise as_fault(error, self._where) from error
+        finally:
+            driven.close()
+
+    async def _execute(self, batch: Batch) -> Sequence[Any]:
+        task = asyncio.current_task()
+        asked_before = task.cancelling() if task else 0
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for each in batch:
+                pipeline.execute_command(*each.words)
+            answers = await pipeline.execute(raise_on_error=False)
+        if task and task.cancelling() > asked_before:
+            # Python 3.11's wait_for, which the client sends with, loses a cancel that comes as it ends.
+            raise asyncio.CancelledError
+        return answers

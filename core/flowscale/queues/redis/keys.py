@@ -1,0 +1,159 @@
+"""Every key of the queue, in one place. Pure.
+
+All begin with the prefix, which is one hash tag: a clustered or serverless Redis keeps them in one slot. Those under
+"RQ's" have the names, types and contents that RQ 3.0 gives them, so that `rq info` and RQ's exporters read them
+(`RQ_KEY_PREFIX` set to the prefix). The rest is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowscale.jobs import Priority
+from flowscale.queues.base import PRIORITY_ORDER
+
+QUEUE = "flowscale-render"
+"""Fixed by the service FlowScale replaces; the line of normal priority. The others append their priority."""
+
+
+def queue_name(priority: Priority) -> str:
+    """RQ's name of the line of this priority."""
+    return QUEUE if priority is Priority.NORMAL else f"{QUEUE}-{priority}"
+
+
+QUEUES = tuple(queue_name(priority) for priority in PRIORITY_ORDER)
+"""RQ's names of the lines, most urgent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key names under one prefix."""
+
+    prefix: str
+
+    def of(self, *parts: str) -> str:
+        return ":".join((self.prefix, *parts))
+
+    # RQ's.
+
+    @property
+    def queues(self) -> str:
+        return self.of("queues")
+
+    @property
+    def suspended(self) -> str:
+        """RQ's flag (`rq suspend`): while it exists no job is handed out."""
+        return self.of("suspended")
+
+    def record(self, job_id: str) -> str:
+        return self.of("job", job_id)
+
+    def line(self, priority: Priority) -> str:
+        return self.of("queue", queue_name(priority))
+
+    def started(self, priority: Priority) -> str:
+        return self.of("wip", queue_name(priority))
+
+    def owned_by_rq(self, job_id: str) -> tuple[str, ...]:
+        """What RQ's own tools may have made for a job."""
+        return (
+            self.of("results", job_id),
+            self.of("executions", job_id),
+            self.of("job", job_id, "dependents"),
+            self.of("job", job_id, "dependencies"),
+        )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(self.line(priority) for priority in PRIORITY_ORDER)
+
+    # Ours.
+
+    def events(self, job_id: str) -> str:
+        return self.of("events", job_id)
+
+    def log(self, job_id: str) -> str:
+        return self.of("log", job_id)
+
+    @property
+    def every_job(self) -> str:
+        return self.of("jobs")
+
+    def in_state(self, state: str) -> str:
+        """Ids of the jobs in a public state: all scores 0, so that they are sorted by id."""
+        return self.of("jobs", state)
+
+    @property
+    def leases(self) -> str:
+        return self.of("leases")
+
+    @property
+    def delayed(self) -> str:
+        return self.of("delayed")
+
+    @property
+    def holders(self) -> str:
+        return self.of("holders")
+
+    @property
+    def turns(self) -> str:
+        return self.of("turns")
+
+    @property
+    def ended(self) -> tuple[str, str]:
+        return self.of("ended", "done"), self.of("ended", "error")
+
+    @property
+    def counters(self) -> str:
+        return self.of("counters")
+
+    @property
+    def durations(self) -> str:
+        return self.of("durations")
+
+    @property
+    def aside(self) -> str:
+        return self.of("aside")
+
+    @property
+    def idempotency(self) -> tuple[str, str]:
+        """Idempotency-Keys, and when each is forgotten."""
+        return self.of("idempotency"), self.of("idempotency", "until")
+
+    @property
+    def reports(self) -> tuple[str, str]:
+        """What workers said of themselves, and when."""
+        return self.of("reports"), self.of("reports", "at")
+
+    # Channels, which are no keys.
+
+    @property
+    def news(self) -> str:
+        """Told the id of a job at each of its events; gateways listen."""
+        return self.of("news")
+
+    @property
+    def wake(self) -> str:
+        """Told the id of a job that may be fetched; workers and the operator listen."""
+        return self.of("wake")
+
+    def job_keys(self, job_id: str, priority: Priority) -> tuple[str, ...]:
+        """The job's keys of every script (lua/shared.lua), in its order."""
+        queue = queue_name(priority)
+        registries = (self.of(kind, queue) for kind in ("wip", "scheduled", "finished", "failed"))
+        states = (self.in_state(state) for state in ("queued", "running", "done", "error"))
+        return (
+            self.record(job_id),
+            self.events(job_id),
+            self.log(job_id),
+            self.line(priority),
+            *registries,
+            self.leases,
+            self.delayed,
+            self.holders,
+            self.of("joined"),
+            *states,
+            *self.ended,
+            self.counters,
+            self.durations,
+        )

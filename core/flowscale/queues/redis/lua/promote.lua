@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Queue a retry whose time has come.
+--
+-- KEYS  1..20 the job's keys
+-- ARGV  1..4  now, job id, two channels
+-- Result 1 when this call queued it, else 0.
+-- Guarantees: however many try, one does; it goes to the tail of its line.
+local due = redis.call('ZSCORE', DELAYED, ID)
+if not due or tonumber(due) > now then return 0 end
+redis.call('ZREM', DELAYED, ID)
+redis.call('ZREM', SCHEDULED, ID)
+if get('state') ~= 'delayed' then return 0 end -- forged, or its record is gone
+redis.call('HDEL', JOB, 'due_ms')
+join()
+enter('queued')
+return 1

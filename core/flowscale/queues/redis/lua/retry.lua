@@ -1,0 +1,26 @@
+#!lua
+-- Queue a failed job again, because a person asked for it.
+--
+-- KEYS  1..20  the job's keys      21..23  the lines high, normal, low
+-- ARGV  1..4   now, job id, two channels      5  jobs that may wait at most
+-- Result {'missing'}; {'other', record, log} unless it ended in error; {'full'}; {'queued', record, log}.
+-- Guarantees: a fresh set of attempts, at the tail of its line; what was tried stays recorded. A full server refuses it
+--        before its first write.
+local state = get('state')
+if not state then return { 'missing' } end
+local answer = 'queued'
+if state ~= 'error' then
+    answer = 'other'
+else
+    local waiting = redis.call('LLEN', KEYS[21]) + redis.call('LLEN', KEYS[22]) + redis.call('LLEN', KEYS[23])
+    if waiting + redis.call('ZCARD', DELAYED) >= tonumber(ARGV[5]) then return { 'full' } end
+    redis.call('ZREM', FAILED, ID)
+    redis.call('ZREM', ENDED_ERROR, ID)
+    redis.call('HSET', JOB, 'failures', 0, 'stalls', 0)
+    redis.call('HDEL', JOB, 'failure_code', 'failure_message', 'failure_retryable', 'exc_info', 'started_ms',
+        'started_at', 'completed_ms', 'ended_at', 'cancel')
+    enter('queued')
+    join()
+end
+local now_is = record()
+return { answer, now_is[1], now_is[2] }

@@ -1,0 +1,139 @@
+-- What every script begins with: the clock, the names of a job's keys, and the steps several scripts share.
+-- Put before each script's own text by scripts.py. It writes nothing by itself.
+--
+-- KEYS of a script that works on one job ("the job's keys", keys.py: JobKeys) are always these, in this order:
+local JOB, EVENTS, LOGS = KEYS[1], KEYS[2], KEYS[3] -- the record (RQ's job hash), its events (stream), its log (list)
+local LINE, WIP, SCHEDULED, FINISHED, FAILED = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8] -- RQ's, of the job's queue
+local LEASES, DELAYED = KEYS[9], KEYS[10] -- job id by ms: when the lease ends, when the retry is due
+local HOLDERS, JOINED = KEYS[11], KEYS[12] -- job id by execution id; how many jobs have joined a line so far
+local IN_QUEUED, IN_RUNNING, IN_DONE, IN_ERROR = KEYS[13], KEYS[14], KEYS[15], KEYS[16] -- job ids by public state
+local ENDED_DONE, ENDED_ERROR = KEYS[17], KEYS[18] -- job id by ms of its end
+local COUNTERS, DURATIONS = KEYS[19], KEYS[20] -- figures; ms of the last finished renders, newest first
+-- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, two channels.
+local ID, NEWS, WAKE = ARGV[2], ARGV[3], ARGV[4]
+
+local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT = 500, 40, 50 -- base.py, jobs.py, base.py; a test compares them
+
+local function clock()
+    if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+local now = clock()
+
+-- Whole numbers as text: Lua's own way would write large ones as 1.7e+12.
+local function digits(number) return string.format('%.0f', number) end
+
+-- Unix ms as RQ writes times (ISO 8601 UTC). Days to a date: the proleptic Gregorian calendar in eras of 400 years.
+local function iso(ms)
+    local seconds = math.floor(ms / 1000)
+    local day, rest = math.floor(seconds / 86400) + 719468, seconds % 86400
+    local era = math.floor(day / 146097)
+    local of_era = day - era * 146097
+    local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524)
+        - math.floor(of_era / 146096)) / 365)
+    local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+    local shifted = math.floor((5 * of_year + 2) / 153)
+    local month = shifted < 10 and shifted + 3 or shifted - 9
+    return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03d000Z', year + era * 400 + (month <= 2 and 1 or 0), month,
+        of_year - math.floor((153 * shifted + 2) / 5) + 1, math.floor(rest / 3600), math.floor(rest / 60) % 60,
+        rest % 60, ms % 1000)
+end
+
+local function count(what, by) redis.call('HINCRBY', COUNTERS, what, by or 1) end
+
+local function get(field) return redis.call('HGET', JOB, field) end
+
+-- Append an event of the job and tell the gateways. Ids grow by one, from 1.
+local function tell(kind, data)
+    local number = redis.call('HINCRBY', JOB, 'events', 1)
+    redis.call('XADD', EVENTS, 'MAXLEN', '=', EVENTS_KEPT, number .. '-0', 'kind', kind, 'at', digits(now), 'data', data)
+    redis.call('PUBLISH', NEWS, ID)
+end
+
+local PUBLIC = { queued = 'queued', delayed = 'queued', running = 'running', done = 'done', error = 'error' }
+local RQ_STATUS = { queued = 'queued', delayed = 'scheduled', running = 'started', done = 'finished', error = 'failed' }
+local INDEX = { queued = IN_QUEUED, running = IN_RUNNING, done = IN_DONE, error = IN_ERROR }
+
+-- The record is in `state` from now on: its field, RQ's status, the index that listings read, the event.
+local function enter(state)
+    local before = get('state')
+    redis.call('HSET', JOB, 'state', state, 'status', RQ_STATUS[state])
+    if not before or PUBLIC[before] ~= PUBLIC[state] then
+        if before then redis.call('ZREM', INDEX[PUBLIC[before]], ID) end
+        redis.call('ZADD', INDEX[PUBLIC[state]], 0, ID)
+    end
+    local data = '{"status":"' .. PUBLIC[state] .. '","progressPct":' .. get('progress')
+    if state == 'error' then
+        data = data .. ',"code":' .. cjson.encode(get('failure_code')) .. ',"message":'
+            .. cjson.encode(get('failure_message'))
+    end
+    tell('state', data .. '}')
+end
+
+-- To the tail of its line, with a new turn.
+local function join()
+    redis.call('HSET', JOB, 'joined', redis.call('INCR', JOINED), 'joined_ms', digits(now), 'enqueued_at', iso(now))
+    redis.call('RPUSH', LINE, ID)
+    redis.call('PUBLISH', WAKE, ID)
+end
+
+-- To the head of its line; it keeps its turn.
+local function give_back()
+    redis.call('LPUSH', LINE, ID)
+    redis.call('PUBLISH', WAKE, ID)
+end
+
+-- Whether this execution holds the job.
+local function holds(execution) return get('state') == 'running' and get('execution') == execution end
+
+-- The job is held no more.
+local function let_go()
+    local execution = get('execution')
+    redis.call('ZREM', LEASES, ID)
+    redis.call('ZREM', WIP, ID .. ':' .. execution)
+    redis.call('HDEL', HOLDERS, execution)
+    redis.call('HDEL', JOB, 'execution', 'worker', 'worker_name', 'execution_started_ms')
+end
+
+-- Record the execution that ends now as an attempt (code and message: nil for a success), and let go.
+local function end_attempt(code, message)
+    local number = redis.call('HINCRBY', JOB, 'executions', 1)
+    local attempt = '{"number":' .. number .. ',"started_ms":' .. (get('execution_started_ms') or digits(now))
+        .. ',"ended_ms":' .. digits(now) .. ',"worker":' .. cjson.encode(get('worker') or '')
+    if code then attempt = attempt .. ',"code":' .. cjson.encode(code) .. ',"message":' .. cjson.encode(message) end
+    local before = get('attempts')
+    redis.call('HSET', JOB, 'attempts', (before and before .. ',' or '') .. attempt .. '}')
+    let_go()
+end
+
+-- Count a job that has ended, and how long it took from its first start (buckets in s: metrics.py; a test compares).
+local function count_end(status)
+    count('ended:' .. status)
+    local started = get('started_ms')
+    if not started then return end
+    local ms = now - tonumber(started)
+    for _, bucket in ipairs({ 10, 30, 60, 120, 300, 600 }) do
+        if ms <= bucket * 1000 then
+            count('took:' .. bucket)
+            break
+        end
+    end
+    count('took:count')
+    count('took:ms', digits(math.max(0, ms)))
+end
+
+-- The job ends in error. It must have been let go.
+local function end_in_error(code, message, retryable)
+    redis.call('HSET', JOB, 'failure_code', code, 'failure_message', message, 'failure_retryable', retryable,
+        'completed_ms', digits(now), 'ended_at', iso(now), 'exc_info', code .. ': ' .. message)
+    redis.call('HDEL', JOB, 'due_ms')
+    redis.call('ZADD', FAILED, '+inf', ID)
+    redis.call('ZADD', ENDED_ERROR, now, ID)
+    count('failed:' .. code)
+    count_end('error')
+    enter('error')
+end
+
+-- The whole record: fields and values, then the lines of its log.
+local function record() return { redis.call('HGETALL', JOB), redis.call('LRANGE', LOGS, 0, -1) } end

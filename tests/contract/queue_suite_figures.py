@@ -1,0 +1,101 @@
+"""What every backend counts, and how it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from contract.queue_harness import POLICY, QueueHarness, enqueue, fetch, start_one
+from flowscale.errors import LeaseLost
+from flowscale.jobs import Priority
+from flowscale.queues.base import Depth
+from flowscale.testing import a_failure, a_report, an_output
+
+
+class FiguresSuite:
+    async def test_a_new_queue_has_counted_nothing(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        figures = await queue.jobs.figures()
+        assert figures.depth == Depth(0, 0, 0)
+        assert (figures.oldest_wait_ms, figures.paused, dict(figures.workers)) == (None, False, {})
+        assert {name: count for name, count in figures.counts.items() if count} == {}
+
+    async def test_every_end_is_counted_once_whoever_ended_it(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        done = await start_one(queue)
+        harness.advance(12_000)
+        for _ in range(2):
+            queue.work.commit(done, an_output(done))
+        failed = await start_one(queue)
+        queue.work.fail(failed, a_failure(retryable=False))
+        (waiting,) = await enqueue(queue)
+        for _ in range(2):
+            await queue.jobs.cancel(waiting.id)
+        counts = (await queue.jobs.figures()).counts
+        assert (counts["enqueued"], counts["started"]) == (3, 2)
+        assert (counts["ended:done"], counts["ended:error"]) == (1, 2)
+        assert (counts["failed:FFMPEG_EXIT_ERROR"], counts["failed:CANCELLED"]) == (1, 1)
+        assert (counts["took:10"], counts["took:30"], counts["took:count"], counts["took:ms"]) == (1, 1, 2, 12_000)
+
+    async def test_what_went_wrong_on_the_way_is_counted(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        await enqueue(queue)
+        first = fetch(queue)
+        queue.work.release(first)
+        queue.work.lose(fetch(queue))
+        reaped = fetch(queue)
+        harness.advance(POLICY.lease_ms)
+        queue.work.tend()
+        with pytest.raises(LeaseLost):
+            queue.work.commit(reaped, an_output(reaped))
+        queue.work.fail(fetch(queue), a_failure())
+        counts = (await queue.jobs.figures()).counts
+        assert (counts["started"], counts["released"], counts["stalled"], counts["fenced"]) == (4, 1, 2, 1)
+        assert counts["retried:FFMPEG_EXIT_ERROR"] == 1
+        assert counts.get("ended:error", 0) == 0
+
+    async def test_waiting_is_measured_from_joining_a_line(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        await enqueue(queue, 1, Priority.LOW)
+        harness.advance(3_000)
+        await enqueue(queue)
+        harness.advance(2_000)
+        assert (await queue.jobs.figures()).oldest_wait_ms == 5_000
+        fetch(queue)
+        fetch(queue)
+        figures = await queue.jobs.figures()
+        assert figures.oldest_wait_ms is None
+        assert figures.counts["waited:ms"] == 7_000
+
+    async def test_retries_that_are_due_are_told_apart(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        queue.work.fail(await start_one(queue), a_failure())
+        assert (await queue.jobs.figures()).depth == Depth(0, 1, 0, 0)
+        harness.advance(5_000)
+        assert await queue.jobs.depth() == Depth(waiting=0, delayed=0, running=0, due=1)
+
+    async def test_workers_are_told_with_the_age_of_their_report(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        queue.work.report(a_report("worker-1"))
+        harness.advance(4_000)
+        await queue.jobs.pause()
+        figures = await queue.jobs.figures()
+        assert figures.workers == {"worker-1": (a_report("worker-1"), 4_000)}
+        assert figures.paused
+
+    async def test_positions_are_asked_for_in_one_go(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        running = await start_one(queue)
+        first, second = await enqueue(queue, 2)
+        asked = [second.id, running.job.id, first.id, "job_1700000000000_" + "f" * 32]
+        assert await queue.jobs.positions(asked) == {second.id: 2, running.job.id: None, first.id: 1}
+        assert await queue.jobs.positions([]) == {}
+
+    async def test_a_lost_execution_goes_back_at_once(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        execution = await start_one(queue)
+        await enqueue(queue)
+        job = queue.work.lose(execution)
+        assert (job.state, job.stalls, job.failures) == ("queued", 1, 0)
+        with pytest.raises(LeaseLost):
+            queue.work.lose(execution)
+        assert fetch(queue).job.id == job.id

@@ -1,0 +1,79 @@
+"""The Redis queue: the suite of every backend against a real server, and what only a shared server can get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from contract.queue_harness import POLICY, OpenQueue, QueueHarness
+from contract.queue_machine import queue_machine
+from contract.queue_suite import QueueSuite
+from flowscale.clocks import SystemClock
+from flowscale.queues.base import JobQueue, QueuePolicy, WorkQueue
+from flowscale.queues.redis import Keys, RedisJobQueue, RedisWorkQueue
+from flowscale.queues.redis.connections import describe, gateway_client, worker_client
+from flowscale.queues.redis.contact import Contact
+from flowscale.testing import FakeClock, no_jitter
+from redis_server import RedisServer, shared_server
+
+_prefixes = count(1)
+
+
+class RedisHarness(QueueHarness):
+    """Every queue has a prefix of its own on one server, which is emptied of it at the end."""
+
+    server: RedisServer = shared_server()
+    jobs: RedisJobQueue | None = None
+
+    async def open(self, policy: QueuePolicy = POLICY, *, real_time: bool = False) -> OpenQueue:
+        await self.close()
+        self.clock = FakeClock()
+        clock = SystemClock() if real_time else self.clock
+        now = None if real_time else self.clock.now_ms
+        self.contact = Contact(policy.lease_ms)
+        settings = self.server.settings(prefix=f"{{test-{next(_prefixes)}}}")
+        self.keys = Keys(settings.prefix)
+        where = describe(settings)
+        self.jobs = RedisJobQueue(gateway_client(settings), self.keys, policy, clock, where, now=now)
+        self.work = RedisWorkQueue(
+            worker_client(settings), self.keys, policy, clock, where, chance=no_jitter, now=now, contact=self.contact
+        )
+        self.work.tend()
+        jobs: JobQueue = self.jobs
+        work: WorkQueue = self.work
+        return OpenQueue(jobs, work)
+
+    def advance(self, ms: int) -> None:
+        """The process is in contact with the server all the while, as one that tends every second is."""
+        while ms > 0:
+            step = min(ms, 1_000)
+            self.clock.advance(ms=step)
+            self.contact.seen(self.clock.monotonic(), self.clock.now_ms(), self.run_id)
+            ms -= step
+
+    @property
+    def run_id(self) -> str:
+        return self.server.run_id
+
+    async def close(self) -> None:
+        if self.jobs is not None:
+            await self.jobs.close()
+            self.work.close()
+            self.server.forget(self.keys.prefix)
+            self.jobs = None
+
+
+@pytest.fixture
+async def harness() -> AsyncIterator[QueueHarness]:
+    opened = RedisHarness()
+    yield opened
+    await opened.close()
+
+
+class TestRedisQueue(QueueSuite):
+    pass
+
+
+TestRedisQueueByModel = queue_machine(RedisHarness)
