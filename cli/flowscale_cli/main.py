@@ -56,6 +56,18 @@ def api() -> None:
 
 
 @app.command()
+def worker(
+    autoscale: Annotated[
+        bool, typer.Option("--autoscale", help="From WORKER_CONCURRENCY up to MAX_WORKERS, by the queue.")
+    ] = False,
+) -> None:
+    """Run the workers of this machine over the Redis queue, until SIGTERM."""
+    from flowscale_cli.workers import run_workers
+
+    run_workers(autoscale=autoscale)
+
+
+@app.command()
 def render(
     files: Annotated[list[Path], typer.Argument(help="The clip; several are joined in order.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The result: .mp4, .webm or .mov.")],

@@ -103,30 +103,34 @@ class Executor:
         self._scratch = scratch
         self._kit = kit
 
-    def run(self, execution: Execution) -> None:
-        """Bring the execution to its end. Raises nothing that belongs to the job."""
+    def run(self, execution: Execution) -> Job | None:
+        """Bring the execution to its end. The job as it is then; None when this execution did not decide it.
+
+        Raises nothing that belongs to the job.
+        """
         with logs.bind(job_id=execution.job.id, execution_id=execution.id):
             _log.info("execution.started", "Started a job", attempt=len(execution.job.attempts) + 1)
             with Heartbeat(self._queue, execution) as heartbeat:
-                self._run(execution, heartbeat)
+                return self._run(execution, heartbeat)
 
-    def _run(self, execution: Execution, heartbeat: Heartbeat) -> None:
+    def _run(self, execution: Execution, heartbeat: Heartbeat) -> Job | None:
         try:
             output = self._render_and_publish(execution, heartbeat)
-            self._commit(execution, output)
+            return self._commit(execution, output)
         except LeaseLost:
             _log.warning("execution.fenced", "Another worker has this job now; nothing was published")
+            return None
         except ShutDown:
-            self._end(lambda: self._queue.release(execution), "execution.released")
+            return self._end(lambda: self._queue.release(execution), "execution.released")
         except RenderError as error:
-            self._fail(execution, Failure(error.code, error.message, error.retryable))
+            return self._fail(execution, Failure(error.code, error.message, error.retryable))
         except StorageUnavailable as error:
-            self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
+            return self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the job, not the worker
             _log.exception("execution.crashed", "A fault in the worker ended the execution", error)
             # Final: the same bug would meet the next attempt.
             message = "A fault in the worker ended the render; its log tells more."
-            self._fail(execution, Failure(NoOutput.code, message, retryable=False))
+            return self._fail(execution, Failure(NoOutput.code, message, retryable=False))
 
     def _render_and_publish(self, execution: Execution, heartbeat: Heartbeat) -> Output:
         kit = replace(
@@ -176,7 +180,7 @@ class Executor:
             raise InvalidMedia("The source is no longer stored: upload it again.") from error
         return target
 
-    def _commit(self, execution: Execution, output: Output) -> None:
+    def _commit(self, execution: Execution, output: Output) -> Job | None:
         """Raises LeaseLost. What the queue may have accepted is kept: a job that is done must have its output."""
         try:
             job = self._insist(lambda: self._queue.commit(execution, output))
@@ -191,31 +195,49 @@ class Executor:
                 reason=str(error),
             )
             if isinstance(error, QueueUnavailable):
-                return  # the worker stops: the job is done, or its lease runs out and another takes it
+                return None  # the worker stops: the job is done, or its lease runs out and another takes it
             raise
         _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
+        self._sweep(execution, keep=output.key)
+        return job
 
-    def _fail(self, execution: Execution, failure: Failure) -> None:
+    def _fail(self, execution: Execution, failure: Failure) -> Job | None:
         def fail() -> Job:
             return self._queue.fail(execution, failure)
 
-        self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
+        job = self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
+        if job is not None and job.state.is_final:
+            self._sweep(execution, keep=None)
+        return job
 
-    def _end(self, end: Callable[[], Job], event: str, **fields: str) -> None:
+    def _sweep(self, execution: Execution, keep: str | None) -> None:
+        """Remove what earlier executions of an ended job stored and, being killed, could not remove themselves."""
+        job = execution.job
+        if job.started_ms == job.execution_started_ms:
+            return  # the first
+        try:
+            for stored in list(self._storage.find(f"outputs/{job.id}/")):
+                if stored.key != keep:
+                    self._discard(stored.key)
+        except FlowScaleError as error:
+            _log.error("output.orphaned", "Outputs nobody will see cannot be listed", reason=error.message)
+
+    def _end(self, end: Callable[[], Job], event: str, **fields: str) -> Job | None:
         try:
             job = self._insist(end)
         except LeaseLost:
             # Or an earlier try ended it, and its answer was lost on the way.
             _log.warning("execution.fenced", "The job has gone on without this execution", **fields)
-            return
+            return None
         except QueueUnavailable as error:
             _log.error(
                 "execution.abandoned",
                 f"The worker stops while the queue is away; the job runs again once its lease ends: {error.message}",
                 **fields,
             )
-            return
+            return None
         _log.info(event, f"The execution ended; the job is {job.state}", **fields)
+        return job
 
     def _insist(self, call: Callable[[], _Answer]) -> _Answer:
         """The queue's answer, however long it is away. Raises QueueUnavailable only when the worker stops meanwhile.

@@ -1,0 +1,167 @@
+"""`flowscale worker`: a fleet of leased workers over the Redis queue, composed.
+
+    fleet ── forks ──> worker (leased_worker.py) ── forks for each job ──> horse ── starts ──> FFmpeg
+
+The fleet's own process looks after the queue and says how this machine is; it renders nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from flowscale import logs
+from flowscale.clocks import Clock
+from flowscale.errors import FFmpegUnavailable, SettingsError, StorageUnavailable
+from flowscale.jobs import JobState
+from flowscale.queues.base import Execution, QueuePolicy, WorkerReport
+from flowscale.queues.redis import open_work_queue
+from flowscale.queues.redis.connections import worker_client
+from flowscale.settings import Settings, tell_rq
+from flowscale.storage.local import LocalStorage
+from flowscale_worker.autoscale import Autoscale
+from flowscale_worker.execution import Executor
+from flowscale_worker.failures import Stopped
+from flowscale_worker.ffmpeg import Tools, find_tools
+from flowscale_worker.fleet import Census, Chore, Fleet, Seat, hold_signals
+from flowscale_worker.kit import Kit
+from flowscale_worker.processes import end_with_parent
+from flowscale_worker.scratch import Scratch
+
+TEND_SECONDS = 1.0
+"""Due retries start, and expired leases are reaped, at most this late."""
+
+REPORT_SECONDS = 10.0
+"""How often the fleet looks for FFmpeg and reports."""
+
+LOOKS_BEFORE_GONE = 2
+"""FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
+
+Render = Callable[[Execution], int]
+"""A work horse's life: ends the execution, and returns HORSE_DONE or HORSE_FAILED (leased_worker.py)."""
+
+_log = logs.get("worker")
+
+
+def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscale: bool) -> int:
+    """Until SIGTERM; the exit code. Raises SettingsError for a scratch folder or a storage that cannot be used."""
+    hold_signals()
+    tell_rq(settings.redis.prefix)
+    _check_folders(settings)
+    examiner = Examiner(settings)
+    queue = open_work_queue(settings.redis, policy, clock)
+    most = settings.worker.max_workers if autoscale else settings.worker.concurrency
+    sizing = Autoscale(queue.depth, settings.worker.concurrency, most) if autoscale else None
+
+    def wanted(census: Census) -> int:
+        if examiner.tools is None:
+            return 0
+        return sizing.wanted(census) if sizing else most
+
+    def report() -> None:
+        examiner.look()
+        queue.report(examiner.report(f"{os.uname().nodename}-{os.getpid()}", clock.now_ms(), most))
+
+    fleet_pid = os.getpid()
+
+    def work(seat: Seat) -> int:
+        tools = examiner.tools
+        if tools is None:
+            return 0  # it was there when the seat was wanted
+        return work_in(
+            seat,
+            fleet_pid,
+            settings,
+            policy,
+            clock,
+            lambda execution: render(execution, settings, policy, clock, tools),
+        )
+
+    chores = (Chore("tend", TEND_SECONDS, queue.tend), Chore("report", REPORT_SECONDS, report))
+    return Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds).run()
+
+
+def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy, clock: Clock, horse: Render) -> int:
+    """A worker's whole life, in its own process."""
+    from flowscale_worker.leased_worker import LeasedWorker  # RQ reads its prefix when it is imported
+
+    end_with_parent(signal.SIGKILL, fleet_pid)
+    queue = open_work_queue(settings.redis, policy, clock)
+    client = worker_client(settings.redis)
+    return LeasedWorker(seat, queue, client, horse, clock, settings.worker.shutdown_grace_seconds).live()
+
+
+def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock: Clock, tools: Tools) -> int:
+    """A work horse's whole life, in its own process, which SIGTERM asks to give its job back."""
+    from flowscale_worker.leased_worker import HORSE_DONE, HORSE_FAILED
+
+    stopping = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    queue = open_work_queue(settings.redis, policy, clock)
+    storage, scratch = LocalStorage(settings.storage.dir), Scratch(settings.scratch_dir)
+    try:
+        kit = Kit(
+            tools,
+            settings.worker,
+            clock,
+            lambda: Stopped.SHUTDOWN if stopping else None,
+            lambda _percent, _lines=(): None,
+        )
+        ended = Executor(queue, storage, scratch, kit).run(execution)
+    finally:
+        scratch.close()
+        storage.close()
+    return HORSE_FAILED if ended is not None and ended.state is JobState.ERROR else HORSE_DONE
+
+
+class Examiner:
+    """Whether FFmpeg is here, looked at again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.worker
+        self._misses = 0
+        self.tools: Tools | None = None
+        self.problem: str | None = None
+        self.look()
+
+    def look(self) -> None:
+        try:
+            self.tools, self.problem, self._misses = find_tools(self._settings.ffmpeg, self._settings.ffprobe), None, 0
+        except FFmpegUnavailable as error:
+            self._misses += 1
+            _log.error("ffmpeg.unavailable", error.message)
+            if self.tools is None or self._misses >= LOOKS_BEFORE_GONE:
+                self.tools, self.problem = None, error.message
+
+    def report(self, worker: str, now_ms: int, slots: int) -> WorkerReport:
+        return WorkerReport(
+            worker=worker,
+            at_ms=now_ms,
+            ffmpeg_path=self.tools.ffmpeg if self.tools else None,
+            ffmpeg_version=self.tools.version if self.tools else None,
+            problem=self.problem,
+            slots=slots,
+        )
+
+
+def _check_folders(settings: Settings) -> None:
+    try:
+        storage = LocalStorage(settings.storage.dir)
+        storage.check()
+        storage.close()
+    except StorageUnavailable as error:
+        raise SettingsError(f"STORAGE_DIR: {error.message}") from error
+    try:
+        Scratch(settings.scratch_dir).close()
+    except OSError as error:
+        raise SettingsError(
+            f"FLOWSCALE_SCRATCH_DIR: the files of renders cannot be kept in {settings.scratch_dir} ({error.strerror}); "
+            "make it writable or name another folder"
+        ) from error
