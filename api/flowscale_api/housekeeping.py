@@ -15,9 +15,16 @@ _log = logs.get("gateway")
 
 
 class Housekeeping:
-    """Calls `tend` every TEND_SECONDS from `start` on, and `close` once at `stop`, in the server's own loop."""
+    """Calls `look` once at `start` (it warns of what it finds), `tend` every TEND_SECONDS from then on, and `close` at
+    `stop`, all in the server's own loop."""
 
-    def __init__(self, tend: Callable[[], Awaitable[object]], close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[object]],
+        tend: Callable[[], Awaitable[object]],
+        close: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._look = look
         self._tend = tend
         self._close = close
         self._stopping = asyncio.Event()
@@ -33,6 +40,7 @@ class Housekeeping:
         await self._close()
 
     async def _repeat(self) -> None:
+        await self._look()
         away = False
         while not self._stopping.is_set():
             try:

@@ -208,6 +208,7 @@ class Ready(Shape):
 
     ok: bool
     checks: dict[str, str]
+    warnings: list[str]  # what may lose jobs one day, though all works
     error: ErrorBody | SkipJsonSchema[None] = absent()
 
 

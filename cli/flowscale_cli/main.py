@@ -13,6 +13,7 @@ from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 from flowscale.specs import Fit, Format, Quality
 from flowscale_cli.jobs import jobs
 from flowscale_cli.options import ServerUrl
+from flowscale_cli.queue_control import queue
 from flowscale_cli.screen import fail, say
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(jobs, name="jobs")
+app.add_typer(queue, name="queue")
 
 
 @app.command()

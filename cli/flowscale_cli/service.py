@@ -106,7 +106,7 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock)
-        yield _server(app, settings, Housekeeping(queue.tend, queue.close))
+        yield _server(app, settings, Housekeeping(app.state.gateway.readiness.readings, queue.tend, queue.close))
 
 
 @contextmanager

@@ -18,22 +18,26 @@ from flowscale.queues.figures import JOB_SECONDS_BUCKETS, Figures
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(figures: Figures | None) -> bytes:
-    """The text exposition format; None: the queue cannot be read."""
+def render(figures: Figures | None, risks: int) -> bytes:
+    """The text exposition format. None: the queue cannot be read; `risks`: how many things JobQueue.warnings names."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Reading(figures))
+    registry.register(_Reading(figures, risks))
     return generate_latest(registry)
 
 
 class _Reading:
     """One reading as a collector."""
 
-    def __init__(self, figures: Figures | None) -> None:
+    def __init__(self, figures: Figures | None, risks: int) -> None:
         self._figures = figures
+        self._risks = risks
 
     def collect(self) -> Iterator[Metric]:
         figures = self._figures
         yield GaugeMetricFamily("flowscale_queue_up", "Whether the queue could be read", 0 if figures is None else 1)
+        yield GaugeMetricFamily(
+            "flowscale_queue_risks", "Things that may lose jobs one day, as /readyz names", self._risks
+        )
         if figures is not None:
             yield from _jobs(figures.counts)
             yield from _executions(figures.counts)

@@ -23,7 +23,7 @@ async def test_calls_that_hang_in_the_pool_do_not_hold_up_the_check(tmp_path: Pa
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     hanging = asyncio.ensure_future(asyncio.to_thread(hang.wait))
     try:
-        assert await readiness.faults() == {"queue": None, "storage": None}
+        assert (await readiness.readings()).faults == {"queue": None, "storage": None}
     finally:
         hang.set()
         await hanging
@@ -36,9 +36,9 @@ async def test_fault_of_the_storage_is_told_and_forgotten_when_it_has_gone(tmp_p
     readiness = Readiness(MemoryQueue(QueuePolicy(), clock), storage, clock)
     (tmp_path / "root").rmdir()
     (tmp_path / "root").write_bytes(b"")
-    assert isinstance((await readiness.faults())["storage"], StorageUnavailable)
+    assert isinstance((await readiness.readings()).faults["storage"], StorageUnavailable)
     (tmp_path / "root").unlink()
     (tmp_path / "root").mkdir()
     clock.advance(KEPT_SECONDS)
-    assert (await readiness.faults())["storage"] is None
+    assert (await readiness.readings()).faults["storage"] is None
     storage.close()

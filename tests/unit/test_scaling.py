@@ -196,6 +196,8 @@ def test_an_unknown_count_holds_the_size_or_brings_the_minimum(missing: str) -> 
 
 def test_the_reading_may_be_as_old_as_that() -> None:
     assert first(seen(at_ms=NOW - 10_000, waiting=3), Policy(0, 10)).wanted == 3
+    # By a clock that runs ahead, nobody can tell how old it is.
+    assert first(seen(at_ms=NOW + 10_001, waiting=3), Policy(0, 10)).reason is Reason.UNKNOWN
 
 
 @pytest.mark.parametrize(

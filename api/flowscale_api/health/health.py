@@ -11,19 +11,20 @@ from flowscale_api.schemas import FFmpeg, Health, Ready
 
 
 async def ready_now(gateway: Gateway) -> tuple[Ready, FlowScaleError | None]:
-    faults = await gateway.readiness.faults()
-    checks = {name: fault.message if fault else "ok" for name, fault in faults.items()}
-    first = next((fault for fault in faults.values() if fault), None)
-    return Ready(ok=first is None, checks=checks, error=error_body(first) if first else None), first
+    readings = await gateway.readiness.readings()
+    checks = {name: fault.message if fault else "ok" for name, fault in readings.faults.items()}
+    first = next((fault for fault in readings.faults.values() if fault), None)
+    error = error_body(first) if first else None
+    return Ready(ok=first is None, checks=checks, warnings=list(readings.warnings), error=error), first
 
 
 async def health_now(gateway: Gateway) -> tuple[Health, FlowScaleError | None]:
-    faults = list((await gateway.readiness.faults()).values())
+    faults = list((await gateway.readiness.readings()).faults.values())
     report, waiting, running = None, None, None
     try:
         report = best_report(await gateway.queue.workers())
         depth = await gateway.queue.depth()
-        waiting = depth.waiting + depth.delayed
+        waiting = depth.waiting + depth.due + depth.delayed
         running = next(iter(await gateway.queue.running()), None)
     except QueueUnavailable as error:
         faults.insert(0, error)  # what could not be read stays unknown: null, not 0

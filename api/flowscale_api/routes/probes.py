@@ -59,7 +59,8 @@ async def show_metrics(gateway: Parts) -> Response:
         figures = await gateway.queue.figures()
     except QueueUnavailable:
         figures = None
-    return Response(render(figures), media_type=CONTENT_TYPE)
+    risks = (await gateway.readiness.readings()).warnings
+    return Response(render(figures, len(risks)), media_type=CONTENT_TYPE)
 
 
 def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:

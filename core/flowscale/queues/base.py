@@ -210,6 +210,9 @@ class JobQueue(Protocol):
     async def figures(self) -> Figures:
         """What the queue has counted, and how it stands."""
 
+    async def warnings(self) -> Sequence[str]:
+        """A sentence for each thing that may lose jobs one day, though the queue works; for whoever runs it."""
+
     async def check(self) -> None:
         """Raises QueueUnavailable when the queue cannot be used now."""
 

@@ -191,6 +191,9 @@ class MemoryQueue:
             oldest = None if since is None else max(0, now - since)
             return Figures(depth, oldest, self._paused, now_ms, dict(self._records.counts), workers)
 
+    async def warnings(self) -> Sequence[str]:
+        return ("The queue is in memory: jobs are forgotten when this process ends; set QUEUE_MODE=redis to keep them",)
+
     async def check(self) -> None:
         """Memory is always there."""
 

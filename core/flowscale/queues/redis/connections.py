@@ -144,11 +144,12 @@ def _sentinel_options(settings: RedisSettings, retry: AioRetry | Retry) -> dict[
     return {**options, "ssl": settings.address.tls}
 
 
-def _login(address: RedisAddress) -> tuple[str, ...]:
+def _login(address: RedisAddress) -> list[str]:
+    """What a sentinel is told first. The name `default` is not left out: with it, one that wants no password agrees to
+    any. One that refuses is asked again without: it may know no such user and still answer everybody."""
     if address.password is None:
-        return ()
-    user = (address.username,) if address.username else ()
-    return ("AUTH", *user, address.password.get_secret_value())
+        return []
+    return ["AUTH", address.username or "default", address.password.get_secret_value()]
 
 
 # --- gateway ---
@@ -248,8 +249,9 @@ def _gateway_login(address: RedisAddress) -> Callable[[aio.Connection], Awaitabl
             try:
                 await connection.send_command(*words, check_health=False)
                 await connection.read_response()
-            except (redis.AuthenticationError, ResponseError):
-                return  # a sentinel that wants no password, or another, which it says when it is asked
+            except redis.AuthenticationError:
+                words.clear()
+                raise  # and the retry goes on without
 
     return log_in
 
@@ -315,7 +317,8 @@ def _worker_login(address: RedisAddress) -> Callable[[redis.Connection], None]:
             try:
                 connection.send_command(*words, check_health=False)
                 connection.read_response()
-            except (redis.AuthenticationError, ResponseError):
-                return  # as in the gateway
+            except redis.AuthenticationError:
+                words.clear()
+                raise  # as in the gateway
 
     return log_in

@@ -63,7 +63,7 @@ def as_fault(error: RedisError | OSError, where: str) -> FlowScaleError:
     if isinstance(error, ResponseError):
         named = f" ({word})" if word else ""
         return QueueUnavailable(f"{server} refused a command{named}; is it Redis 7 or Valkey? Its log may say more.")
-    return QueueUnavailable(f"{server} {_unreached(error)}.")
+    return QueueUnavailable(f"{server} {_unreached(error, over_tls=where.startswith('rediss'))}.")
 
 
 def _word_of(error: BaseException) -> str:
@@ -95,7 +95,7 @@ def _first_word(error: BaseException) -> str:
     return code if code.isascii() and code.isupper() and code.isalpha() and len(code) <= 16 else ""
 
 
-def _unreached(error: BaseException) -> str:
+def _unreached(error: BaseException, *, over_tls: bool) -> str:
     """Why there was no answer at all, from the chain of errors beneath."""
     kinds = {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
     if "SSLCertVerificationError" in kinds:
@@ -107,13 +107,14 @@ def _unreached(error: BaseException) -> str:
         return "could not agree on TLS; is it a port for TLS? If not, use redis:// or REDIS_TLS=false"
     if "MasterNotFoundError" in kinds:
         return (
-            "has no master that its sentinels know, or no sentinel answers; look at the sentinels, and at the name of "
-            "the service in REDIS_URL"
+            "has no master that its sentinels know, or no sentinel answers or lets us in; look at the sentinels, and at "
+            "the name of the service in REDIS_URL"
         )
     if "gaierror" in kinds:
         return "cannot be found: the name of its host is not known; set REDIS_HOST or REDIS_URL to one that is"
     if "TimeoutError" in kinds:  # Python's or the library's
-        return "did not answer in time; it may be overloaded or stopped, or a network drops what is sent to it"
+        doubt = ", or its port may be none for TLS" if over_tls else ""
+        return f"did not answer in time; it may be overloaded or stopped, or a network drops what is sent to it{doubt}"
     if "ConnectionRefusedError" in kinds:
         return "cannot be reached: nothing listens there; start it, or set REDIS_HOST and REDIS_PORT, or REDIS_URL"
     return "cannot be reached, or broke off; see that it runs, that the network leads there, and whether it wants TLS"

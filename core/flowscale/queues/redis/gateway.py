@@ -8,7 +8,7 @@ from random import random
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -21,6 +21,7 @@ from flowscale.queues.redis.keys import Keys
 from flowscale.queues.redis.news import News
 from flowscale.queues.redis.operations import Operations
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
+from flowscale.queues.redis.server import read_facts, warnings
 
 POLL_SECONDS = 2.0
 """A reader of events looks this often by itself: a message may be lost."""
@@ -112,6 +113,14 @@ class RedisJobQueue:
 
     async def figures(self) -> Figures:
         return await self._do(self._operations.figures())
+
+    async def warnings(self) -> Sequence[str]:
+        try:
+            return warnings(await read_facts(self._client))
+        except ResponseError:
+            return ()  # it may not be asked
+        except (RedisError, OSError) as error:
+            raise as_fault(error, self._where) from error
 
     async def check(self) -> None:
         await self._do(self._operations.depth())

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias, TypeVar
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 Argument: TypeAlias = str | bytes | int
 
@@ -50,15 +50,22 @@ class Command:
 
     words: tuple[Argument, ...]
     text: str = ""
+    forgiving: bool = False  # a refusal (of a key that holds something else, say) is an answer, None
 
 
-def command(*words: Argument) -> Command:
-    return Command(words)
+def command(*words: Argument, forgiving: bool = False) -> Command:
+    return Command(_encoded(words), forgiving=forgiving)
 
 
 def run_script(name: str, keys: Sequence[str], *arguments: Argument) -> Command:
     called = script(name)
-    return Command(("EVALSHA", called.sha, len(keys), *keys, *arguments), called.text)
+    return Command(_encoded(("EVALSHA", called.sha, len(keys), *keys, *arguments)), called.text)
+
+
+def _encoded(words: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    """Ids that came as bytes which are no text go back as those bytes."""
+    name, *rest = words
+    return (name, *(word.encode(errors="surrogateescape") if isinstance(word, str) else word for word in rest))
 
 
 Batch: TypeAlias = Sequence[Command]
@@ -82,8 +89,10 @@ def with_scripts(operation: Operation[_Answer]) -> Operation[_Answer]:
                 again = yield [batch[at] for at in unknown]
                 for at, answer in zip(unknown, again, strict=True):
                     answers[at] = answer
-            for answer in answers:
-                if isinstance(answer, Exception):
+            for at, answer in enumerate(answers):
+                if batch[at].forgiving and isinstance(answer, ResponseError):
+                    answers[at] = None
+                elif isinstance(answer, Exception):
                     raise answer
             batch = operation.send(answers)
     except StopIteration as ended:

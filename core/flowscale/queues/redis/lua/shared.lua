@@ -42,7 +42,11 @@ end
 
 local function count(what, by) redis.call('HINCRBY', COUNTERS, what, by or 1) end
 
-local function get(field) return redis.call('HGET', JOB, field) end
+-- A field of the record; false when it is not there, or when somebody put something else than a record in its place.
+local function get(field)
+    local value = redis.pcall('HGET', JOB, field)
+    return type(value) == 'string' and value
+end
 
 -- Append an event of the job and tell the gateways. Ids grow by one, from 1.
 local function tell(kind, data)

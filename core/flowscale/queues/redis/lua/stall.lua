@@ -8,7 +8,10 @@
 --       9     message of a job that lost too many, with {count}      10, 11  code and message of a cancel
 -- Result {'held'} when the execution is another or its lease runs still (somebody was faster); {'stalled', record, log}.
 -- Guarantees: however many try, one counts; no attempt is used up; a cancelled job ends, and one that lost too many.
-if get('state') ~= 'running' then return { 'held' } end
+if get('state') ~= 'running' then
+    redis.call('ZREM', LEASES, ID) -- forged, or its record is gone: nobody holds it
+    return { 'held' }
+end
 if ARGV[5] == '' then
     local expires = redis.call('ZSCORE', LEASES, ID)
     if not expires or tonumber(expires) > now then return { 'held' } end

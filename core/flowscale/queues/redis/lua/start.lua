@@ -39,7 +39,8 @@ for index = 1, 3 do
     local head = redis.call('LINDEX', KEYS[20 + index], 0)
     if head then
         if not candidates[head] then return { 'look' } end
-        local joined = tonumber(redis.call('HGET', KEYS[candidates[head].keys], 'joined') or 0)
+        JOB = KEYS[candidates[head].keys]
+        local joined = tonumber(get('joined') or 0) or 0
         if not line or (fair and joined < longest) then line, longest = index, joined end
         if not fair then break end
     end
@@ -49,8 +50,7 @@ if not line then return { 'none' } end
 choose(redis.call('LPOP', KEYS[20 + line]))
 LINE, WIP = KEYS[20 + line], KEYS[23 + line]
 local state = get('state')
-local ours = redis.call('HEXISTS', JOB, 'v') == 1 and get('data') == candidates[ID].data
-    and redis.call('HSTRLEN', JOB, 'spec') <= tonumber(ARGV[9])
+local ours = get('v') and get('data') == candidates[ID].data and redis.call('HSTRLEN', JOB, 'spec') <= tonumber(ARGV[9])
 if not ours or not RQ_STATUS[state] then
     redis.call('ZADD', KEYS[28], now, ID)
     redis.call('ZREMRANGEBYRANK', KEYS[28], 0, -1 - tonumber(ARGV[10]))

@@ -1,0 +1,117 @@
+"""Reading what the server answers. Pure, but for a line in the log where an answer is none of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowscale import logs
+from flowscale.jobs import Job
+from flowscale.queues.base import (
+    Event,
+    EventKind,
+    WorkerReport,
+)
+from flowscale.queues.redis.records import (
+    Unreadable,
+    from_record,
+)
+
+_log = logs.get("queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look found: ids, oldest first. Times in ms of the server's clock."""
+
+    now_ms: int
+    paused: bool
+    heads: tuple[tuple[str, ...], ...]  # of the lines, most urgent first
+    due: tuple[str, ...]
+    next_due_ms: int | None
+    expired: tuple[str, ...]
+    done: tuple[str, ...]  # that may go
+    failed: tuple[str, ...]  # that may go
+    forgotten_keys: tuple[str, ...]
+    silent_workers: tuple[str, ...]
+
+
+def seen_in(answer: Sequence[Any]) -> Seen:
+    now, paused, high, normal, low, due, next_due, expired, done, failed, keys, workers = answer
+    return Seen(
+        now_ms=int(now),
+        paused=bool(paused),
+        heads=(ids(high), ids(normal), ids(low)),
+        due=ids(due),
+        next_due_ms=int(float(next_due)) if next_due else None,
+        expired=ids(expired),
+        done=ids(done),
+        failed=ids(failed),
+        forgotten_keys=ids(keys),
+        silent_workers=ids(workers),
+    )
+
+
+def job_in(job_id: str, raw: Any, log: Sequence[bytes]) -> Job | None:
+    """None when there is no record, or none of ours."""
+    fields = mapping(raw)
+    if not fields:
+        return None
+    try:
+        return from_record(job_id, fields, log or ())
+    except Unreadable as error:
+        _log.warning("entry.unreadable", "A record of the queue cannot be read", reason=str(error))
+        return None
+
+
+def ids(found: Sequence[bytes]) -> tuple[str, ...]:
+    """As text; bytes that are none stay what they are on the way back (surrogateescape)."""
+    return tuple(entry.decode(errors="surrogateescape") for entry in found)
+
+
+def mapping(flat: Any) -> dict[bytes, bytes]:
+    if flat is None:
+        return {}
+    if isinstance(flat, Mapping):
+        return dict(flat)
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def scores(flat: Any) -> list[tuple[bytes, float]]:
+    pairs = flat if flat and isinstance(flat[0], list | tuple) else zip(flat[::2], flat[1::2], strict=True)
+    return [(name, float(score)) for name, score in pairs]
+
+
+def run_id_in(info: Any) -> str:
+    """Of the server's INFO; "" where it is not told."""
+    if isinstance(info, Mapping):
+        return str(info.get("run_id", ""))
+    for line in info.decode(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == "run_id":
+            return str(value)
+    return ""
+
+
+def job_id_in(fields: Mapping[bytes, bytes]) -> str:
+    """The job id in a record's `data`, which start.lua has compared with what it should be."""
+    return str(json.loads(fields[b"data"])[2][0])
+
+
+def event(number: bytes, fields: Mapping[bytes, bytes]) -> Event:
+    return Event(
+        id=int(number.partition(b"-")[0]),
+        kind=EventKind(fields[b"kind"].decode()),
+        at_ms=int(fields[b"at"]),
+        data=json.loads(fields[b"data"]),
+    )
+
+
+def worker_report(text: bytes) -> WorkerReport | None:
+    try:
+        return WorkerReport(**json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        _log.warning("report.unreadable", "A worker's report cannot be read", reason=str(error))
+        return None

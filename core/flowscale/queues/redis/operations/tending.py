@@ -1,0 +1,81 @@
+"""Housekeeping, which any process may do: due retries, expired leases, old jobs and keys, silent workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from flowscale import logs
+from flowscale.queues.base import (
+    REPORT_KEPT_MS,
+    Tended,
+    WorkerReport,
+)
+from flowscale.queues.redis.contact import Contact
+from flowscale.queues.redis.operations.ground import Ground
+from flowscale.queues.redis.operations.replies import (
+    Seen,
+    run_id_in,
+    seen_in,
+)
+from flowscale.queues.redis.scripts import Operation, command, run_script
+
+_log = logs.get("queue")
+
+
+class Tending(Ground):
+    """See WorkQueue.tend."""
+
+    def tend(self, contact: Contact, monotonic: Callable[[], float]) -> Operation[Tended]:
+        """One round; see WorkQueue.tend. `contact` says whether silent workers may be taken for dead."""
+        seen, run_id = yield from self._look_and_ask()
+        may_reap = contact.seen(monotonic(), seen.now_ms, run_id)
+        promoted = yield from self._promote(seen.due)
+        stalled = (yield from self._reap(seen.expired)) if may_reap else ()
+        yield from self._retire((*seen.done, *seen.failed))
+        yield from self._forget(seen)
+        return Tended(promoted, stalled)
+
+    def _reap(self, expired: Sequence[str]) -> Operation[tuple[str, ...]]:
+        if not expired:
+            return ()
+        # The last to be put at the head is the first to leave it: the oldest lease goes last.
+        newest_first = tuple(reversed(expired))
+        priorities = yield from self._priorities(newest_first)
+        replies = yield [
+            self._stall(job_id, priority) for job_id, priority in zip(newest_first, priorities, strict=True)
+        ]
+        reaped = tuple(job_id for job_id, reply in zip(newest_first, replies, strict=True) if reply[0] == b"stalled")
+        for job_id in reaped:
+            _log.warning("job.stalled", "A worker stopped renewing its lease; its job was given back", job_id=job_id)
+        return reaped
+
+    def _retire(self, ended: Sequence[str]) -> Operation[None]:
+        if ended:
+            priorities = yield from self._priorities(ended)
+            yield [
+                run_script(
+                    "retire",
+                    (*self.keys.job_keys(job_id, priority), self.keys.every_job, *self.keys.owned_by_rq(job_id)),
+                    *self._head(job_id),
+                )
+                for job_id, priority in zip(ended, priorities, strict=True)
+            ]
+
+    def _forget(self, seen: Seen) -> Operation[None]:
+        batch = []
+        if seen.forgotten_keys:
+            batch.append(run_script("forget", self.keys.idempotency, seen.now_ms, *seen.forgotten_keys))
+        if seen.silent_workers:
+            batch.append(run_script("forget", self.keys.reports, seen.now_ms - REPORT_KEPT_MS, *seen.silent_workers))
+        if batch:
+            yield batch
+
+    def _look_and_ask(self) -> Operation[tuple[Seen, str]]:
+        answer, info = yield (self._peek(), command("INFO", "server"))
+        return seen_in(answer), run_id_in(info)
+
+    def report(self, report: WorkerReport) -> Operation[None]:
+        text = json.dumps(asdict(report), separators=(",", ":"))
+        yield (run_script("report", self.keys.reports, self._now(), report.worker, text),)
