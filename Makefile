@@ -3,7 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-unit test-contract test-integration check format generate bench clean
+.PHONY: help setup demo dev test test-unit test-contract test-integration soak check format generate \
+	bench bench-render bench-queue bench-chaos clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -25,7 +26,7 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 	$(bin)/flowscale dev
 
 test: ## every test: unit, contract, integration
-	@scripts/bootstrap python ffmpeg redis chromium openssl clips
+	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips
 	$(bin)/pytest tests/unit tests/contract tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
@@ -33,12 +34,16 @@ test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 	$(bin)/pytest tests/unit $(ARGS)
 
 test-contract: ## contract tests alone: one suite for every queue and storage, the HTTP contract
-	@scripts/bootstrap python ffmpeg clips
+	@scripts/bootstrap python ffmpeg redis servers openssl clips
 	$(bin)/pytest tests/contract $(ARGS)
 
 test-integration: ## integration tests alone: real FFmpeg, processes, servers and browser
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips
 	$(bin)/pytest tests/integration $(ARGS)
+
+soak: ## outages of one and five minutes in the middle of renders; takes about seven
+	@scripts/bootstrap python ffmpeg redis clips
+	$(bin)/pytest tests/soak $(ARGS)
 
 check: ## format, lint, types, import walls, lock file, drift of generated files
 	@scripts/bootstrap python
@@ -60,9 +65,19 @@ generate: ## rewrites the generated files: docs/configuration.md, tests/golden/o
 	@scripts/bootstrap python
 	$(bin)/python scripts/generate.py
 
-bench: ## measures renders beside the bare ffmpeg command, and prints the figures
+bench: bench-render bench-queue bench-chaos ## all three: renders, the queue, and the queue under fire
+
+bench-render: ## measures renders beside the bare ffmpeg command, and prints the figures
 	@scripts/bootstrap python ffmpeg clips
 	PYTHONPATH=tests $(bin)/python bench/render.py $(ARGS)
+
+bench-queue: ## measures the queue beside plain RQ (and BullMQ where Node is there), and prints the figures
+	@scripts/bootstrap python ffmpeg redis clips
+	PYTHONPATH=tests $(bin)/python bench/queue.py $(ARGS)
+
+bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
+	@scripts/bootstrap python redis
+	PYTHONPATH=tests $(bin)/python bench/chaos.py $(ARGS)
 
 clean: ## removes what make has made and fetched here; never ./data
 	rm -rf .venv .tools .cache dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

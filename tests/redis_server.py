@@ -149,7 +149,9 @@ class Server:
 
     def admin(self) -> redis.Redis:
         """A plain client of its default user, for a test's own questions; the caller closes it."""
-        options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(self.tls.certificate)} if self.tls else {}
+        options: dict[str, Any] = {}
+        if self.tls:
+            options = {"ssl": True, "ssl_ca_certs": str(self.tls.certificate), "ssl_check_hostname": False}
         return redis.Redis(
             host=HOST,
             port=self.port,
@@ -331,9 +333,10 @@ def free_port() -> int:
 
 
 @cache
-def shared_server() -> RedisServer:
-    """One plain server for all tests of this process that keep to a prefix of their own and do not harm it."""
-    server = RedisServer()
+def shared_server(program: str = REDIS_7) -> RedisServer:
+    """One plain server of each program, for all tests of this process that keep to a prefix of their own and do it no
+    harm."""
+    server = RedisServer(program)
     atexit.register(server.discard)
     server.start()
     return server

@@ -16,16 +16,21 @@ from flowscale.queues.redis import Keys, RedisJobQueue, RedisWorkQueue
 from flowscale.queues.redis.connections import describe, gateway_client, worker_client
 from flowscale.queues.redis.contact import Contact
 from flowscale.testing import FakeClock, no_jitter
-from redis_server import RedisServer, shared_server
+from redis_server import REDIS_7, REDIS_8, VALKEY, shared_server
 
 _prefixes = count(1)
+
+SERVERS = {"system": REDIS_7, "valkey 8.1": VALKEY, "redis 8": REDIS_8}
+"""What must keep the same promise: the system's own (Redis 7.0 on Debian 12), and the two that others run."""
 
 
 class RedisHarness(QueueHarness):
     """Every queue has a prefix of its own on one server, which is emptied of it at the end."""
 
-    server: RedisServer = shared_server()
     jobs: RedisJobQueue | None = None
+
+    def __init__(self, program: str = REDIS_7) -> None:
+        self.server = shared_server(program)
 
     async def open(self, policy: QueuePolicy = POLICY, *, real_time: bool = False) -> OpenQueue:
         await self.close()
@@ -65,9 +70,9 @@ class RedisHarness(QueueHarness):
             self.jobs = None
 
 
-@pytest.fixture
-async def harness() -> AsyncIterator[QueueHarness]:
-    opened = RedisHarness()
+@pytest.fixture(params=SERVERS)
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[QueueHarness]:
+    opened = RedisHarness(SERVERS[request.param])
     yield opened
     await opened.close()
 
@@ -77,3 +82,5 @@ class TestRedisQueue(QueueSuite):
 
 
 TestRedisQueueByModel = queue_machine(RedisHarness)
+TestValkeyQueueByModel = queue_machine(lambda: RedisHarness(VALKEY), examples=15)
+TestRedis8QueueByModel = queue_machine(lambda: RedisHarness(REDIS_8), examples=15)

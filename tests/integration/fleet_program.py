@@ -9,7 +9,8 @@ What it does is told by files in FOLDER, read again and again:
     deaf-N        the worker of seat N leaves for nobody
     dies          workers end at once, with exit code 7; `raises`: by an exception
     queue-away    what the fleet asks the queue raises QueueUnavailable; `fault`: another exception
-    poor          at start: the program may not have processes, until its limit is raised
+    poor          at start: the program may not have processes, until the file goes away
+    fast          at start: the program's clock runs a hundred times as fast
     late          the program holds signals, and waits before it runs the fleet until the file goes away
 
 What it did is written there: `lives-N` and `horses-N` (process ids), `asked-N` (one line for each SIGTERM),
@@ -31,8 +32,10 @@ from pathlib import Path
 from flowscale import logs
 from flowscale.clocks import SystemClock
 from flowscale.errors import QueueUnavailable
-from flowscale_worker.fleet import Census, Chore, Fleet, Seat, hold_signals
+from flowscale_worker.chores import Chore
+from flowscale_worker.fleet import Fleet, hold_signals
 from flowscale_worker.processes import end_with_parent, fork
+from flowscale_worker.seats import Census, Seat
 
 LOOK_SECONDS = 0.02
 NOBODY = 65534
@@ -77,6 +80,8 @@ class Program:
 
     def chore(self) -> None:
         self.fail_if_told()
+        if not self.said("poor"):
+            limit_processes(None)
         self.note("chores", "done")
 
     def fail_if_told(self) -> None:
@@ -92,12 +97,20 @@ def horse(parent: int) -> int:
         time.sleep(60)
 
 
-def become_poor() -> None:
-    """No more processes for us. The kernel does not count root's, so root becomes nobody."""
-    if os.getuid() == 0:
-        os.setuid(NOBODY)
+def limit_processes(count: int | None) -> None:
+    """None: as many as we may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
+    resource.setrlimit(resource.RLIMIT_NPROC, (hard if count is None else count, hard))
+
+
+class FastClock:
+    """A hundred times as fast as the machine's."""
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() * 100
+
+    def monotonic(self) -> float:
+        return SystemClock().monotonic() * 100
 
 
 def main() -> int:
@@ -108,11 +121,14 @@ def main() -> int:
     logs.configure("info", "json")
     program.note("held", str(os.getpid()))
     if program.said("poor"):
-        become_poor()
+        if os.getuid() == 0:
+            os.setuid(NOBODY)  # the kernel does not count root's
+        limit_processes(0)
     while program.said("late"):
         time.sleep(LOOK_SECONDS)
     chores = [Chore("tidy", 0.1, program.chore)]
-    return Fleet(program.work, program.wanted, chores, SystemClock(), grace_seconds=float(sys.argv[2])).run()
+    clock = FastClock() if program.said("fast") else SystemClock()
+    return Fleet(program.work, program.wanted, chores, clock, grace_seconds=float(sys.argv[2])).run()
 
 
 if __name__ == "__main__":

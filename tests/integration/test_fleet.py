@@ -85,14 +85,18 @@ class Ship:
         until(lambda: len(self.lines(f"lives-{number}")) == times, f"process {times} of seat {number} at work")
 
     def heard(self, event: str, times: int, **fields: str) -> list[dict[str, Any]]:
-        """The first `times` log lines of that event, with these fields."""
-        return until(
-            lambda: (
-                [found for found in self.events(event) if fields.items() <= found.items()][times - 1 :]
-                and self.events(event)
-            ),
-            f"{event} ({times})",
-        )
+        """The log lines of that event with these fields, once there are so many."""
+
+        def found() -> list[dict[str, Any]]:
+            lines = [line for line in self.events(event) if fields.items() <= line.items()]
+            return lines if len(lines) >= times else []
+
+        return until(found, f"{event} ({times})")
+
+    def two_minutes(self) -> None:
+        """Of the fleet's clock."""
+        now_ms = self.census()["now_ms"]
+        until(lambda: self.census()["now_ms"] > now_ms + 120_000, "two minutes")
 
     def held(self) -> None:
         until(lambda: self.lines("held"), "a program that holds its signals")
@@ -202,6 +206,16 @@ def test_workers_that_die_again_and_again_are_replaced_ever_more_slowly(
     until(lambda: ship.counts(alive=1), "a worker that lives")
     ship.signal()
     assert ship.end() == 0
+
+
+def test_workers_that_had_lived_for_a_minute_are_replaced_at_once_however_often(launch: Callable[..., Ship]) -> None:
+    ship = launch(1, "fast")
+    for times in range(1, 5):
+        ship.at_work(0, times)
+        ship.two_minutes()
+        os.kill(ship.pids("lives-0")[-1], signal.SIGKILL)
+    lost = ship.heard("worker.lost", 4)
+    assert all("another takes its seat now." in event["message"] for event in lost)
 
 
 def test_a_stop_does_not_wait_for_a_seat_that_backs_off(launch: Callable[..., Ship]) -> None:
@@ -424,9 +438,7 @@ def test_a_machine_without_room_for_a_process_is_tried_again(launch: Callable[..
     first, second, *_ = ship.heard("worker.not_started", 2)
     assert "trying again in 1 s." in first["message"]
     assert "trying again in 2 s." in second["message"]
-    process = psutil.Process(ship.process.pid)
-    _, hard = process.rlimit(psutil.RLIMIT_NPROC)
-    process.rlimit(psutil.RLIMIT_NPROC, (hard, hard))
+    ship.untell("poor")
     ship.all_there(1)
     ship.signal()
     assert ship.end() == 0
@@ -461,6 +473,21 @@ def test_a_fork_begins_clean_and_ends_by_its_code() -> None:
     os.close(tell)
     with pytest.raises(ChildProcessError):
         reap_one(pid)
+
+
+def test_a_signal_straight_after_a_fork_never_meets_the_parents_handler() -> None:
+    def child() -> int:
+        time.sleep(5)  # the signal ends it long before
+        return 3
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        for _ in range(30):
+            pid = fork(child)
+            os.kill(pid, signal.SIGUSR1)
+            assert reap_one(pid, wait=True) == Ended(pid, None, signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), RuntimeError("on purpose")])

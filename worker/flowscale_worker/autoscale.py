@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from flowscale import logs
 from flowscale.errors import QueueUnavailable
 from flowscale.queues.base import Depth
 from flowscale.scaling import History, Policy, Reason, Snapshot, decide
-from flowscale_worker.fleet import Census
+from flowscale_worker.seats import Census
 
 _log = logs.get("worker")
 
@@ -27,19 +28,18 @@ class Autoscale:
         self._history = decision.history
         if decision.reason not in (Reason.STEADY, Reason.UNKNOWN):
             _log.info("workers.scaled", decision.message, reason=decision.reason, limited_by=decision.limited_by)
-        return census.seats if decision.wanted is None else decision.wanted
+        return decision.size(census.seats, self._policy)
 
-    def _snapshot(self, census: Census) -> Snapshot | None:
-        try:
+    def _snapshot(self, census: Census) -> Snapshot:
+        depth: Depth | None = None
+        with suppress(QueueUnavailable):  # the fleet's chores say so; what is not known is None
             depth = self._depth()
-        except QueueUnavailable:
-            return None
         return Snapshot(
             at_ms=census.now_ms,
-            waiting=depth.waiting,
-            delayed=depth.delayed,
-            due=depth.due,
-            next_due_ms=census.now_ms if depth.delayed else None,  # back-offs are short: one worker stays for them
+            waiting=depth.waiting if depth else None,
+            delayed=depth.delayed if depth else None,
+            due=depth.due if depth else None,
+            next_due_ms=census.now_ms if depth and depth.delayed else None,  # back-offs are short: one worker stays
             busy=census.busy,
             oldest_wait_ms=None,
             workers=census.seats,

@@ -15,7 +15,6 @@ The fleet is single-threaded (see flowscale_worker.processes) and does no work t
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -24,8 +23,9 @@ from typing import TypeVar
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import QueueUnavailable
+from flowscale_worker.chores import Chore, Round
 from flowscale_worker.processes import Ended, end_with_parent, fork, reap
+from flowscale_worker.seats import Census, Seat
 
 WANTED_SECONDS = 1.0
 """How often the number of workers is decided anew, and the longest sleep."""
@@ -48,46 +48,6 @@ _Answer = TypeVar("_Answer")
 _log = logs.get("fleet")
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """The workers there are. Who was told to leave is counted in `draining` alone."""
-
-    now_ms: int
-    seats: int  # that are kept: with a process, or waiting for the next
-    alive: int  # of these, with a process
-    busy: int  # of these, at a job
-    draining: int  # told to leave, and still there
-
-
-@dataclass(frozen=True, slots=True)
-class Chore:
-    """What the fleet's own process does every so often, from the start to the end of the last worker.
-
-    Workers are neither replaced nor stopped while it runs, so it must end within a few seconds.
-    """
-
-    name: str
-    every_seconds: float
-    call: Callable[[], object]
-
-
-class Seat:
-    """A worker's place. `busy` is seen by the fleet and by all that descends from the worker, through shared memory."""
-
-    def __init__(self, number: int, name: str) -> None:
-        self.number = number  # from 0; the lowest free one is given first
-        self.name = name
-        self._shared = mmap.mmap(-1, 1)
-
-    @property
-    def busy(self) -> bool:
-        return self._shared[0] != 0
-
-    @busy.setter
-    def busy(self, busy: bool) -> None:
-        self._shared[0] = int(busy)
-
-
 @dataclass(slots=True)
 class _Holder:
     """What the fleet knows of a seat's process. Times by the monotonic clock."""
@@ -99,41 +59,6 @@ class _Holder:
     not_before: float = 0.0  # when the next one may start
     asked: float | None = None  # when it was told to leave
     killed: bool = False
-
-
-class _Caller:
-    """Calls what may fail, and says so once for a queue that is away, each time for a fault."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._away = False
-
-    def call(self, call: Callable[[], _Answer]) -> _Answer | None:
-        try:
-            answer = call()
-        except QueueUnavailable as error:
-            if not self._away:
-                _log.warning("chore.unreachable", error.message, chore=self._name)
-            self._away = True
-            return None
-        except Exception as error:  # noqa: BLE001 - the workers must not end because something beside them fails
-            _log.exception(
-                "chore.fault", "A fault beside the workers; they go on, and so does this", error, chore=self._name
-            )
-            return None
-        if self._away:
-            _log.info("chore.reachable", "The queue is back", chore=self._name)
-        self._away = False
-        return answer
-
-
-class _Round:
-    """A chore and when it is next to be done."""
-
-    def __init__(self, chore: Chore, now: float) -> None:
-        self.chore = chore
-        self.next = now
-        self.caller = _Caller(chore.name)
 
 
 def hold_signals() -> None:
@@ -169,15 +94,14 @@ class Fleet:
     def run(self) -> int:
         """Until SIGTERM or SIGINT, and then until all workers have left, which takes at most the grace; returns 0.
 
-        To be called once. Afterwards SIGTERM and SIGINT are ignored for good: nothing is left that they could end
-        well, and the interpreter's own end would give them back their power to kill. Raises RuntimeError outside
-        the main thread.
+        To be called once, in the main thread. Afterwards SIGTERM and SIGINT are ignored for good: nothing is left
+        that they could end well, and the interpreter's own end would give them back their power to kill.
         """
         hold_signals()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, the kernel reaps and tells nothing
         self._pid = os.getpid()
-        rounds = [_Round(chore, self._clock.monotonic()) for chore in self._chores]
-        sizing = _Round(Chore("wanted", WANTED_SECONDS, self._resize), self._clock.monotonic())
+        rounds = [Round(chore, self._clock.monotonic()) for chore in self._chores]
+        sizing = Round(Chore("wanted", WANTED_SECONDS, self._resize), self._clock.monotonic())
         _log.info("fleet.started", "The fleet keeps workers from now on", pid=self._pid)
         while not self._gone():
             self._start_due()
@@ -192,11 +116,16 @@ class Fleet:
         for number in _STOP:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_STOP, signal.SIGCHLD))
-        _log.info("fleet.stopped", "All workers have left; the fleet ends")
+        stuck = [holder.pid for holder in self._holders]
+        if stuck:
+            _log.error("worker.stuck", "Killed workers do not go away; does a network file system hang?", pids=stuck)
+        _log.info("fleet.stopped", "The fleet ends", workers=len(stuck))
         return 0
 
     def _until_next(self, due: float) -> float:
         """Seconds until something is to be done."""
+        if self._gone():
+            return 0.0
         moments = [due, *(holder.not_before for holder in self._kept() if holder.pid is None)]
         if self._stopping is not None and not all(holder.killed for holder in self._holders):
             moments.append(self._stopping + self._grace_seconds)
@@ -234,11 +163,7 @@ class Fleet:
             return False
         if not self._holders:
             return True
-        if self._clock.monotonic() < self._stopping + self._grace_seconds + KILL_WAIT_SECONDS:
-            return False
-        pids = [holder.pid for holder in self._holders]
-        _log.error("worker.stuck", "Killed workers do not go away; does a network file system hang?", pids=pids)
-        return True
+        return self._clock.monotonic() >= self._stopping + self._grace_seconds + KILL_WAIT_SECONDS
 
     def _kept(self) -> list[_Holder]:
         """All that were not told to leave."""
@@ -285,7 +210,6 @@ class Fleet:
                 self._start(holder)
 
     def _start(self, holder: _Holder) -> None:
-        holder.seat.busy = False
         holder.started = self._clock.monotonic()
         try:
             holder.pid = fork(lambda: self._live(holder.seat))

@@ -29,8 +29,9 @@ from flowscale.errors import LeaseLost, QueueUnavailable
 from flowscale.queues.base import Execution
 from flowscale.queues.redis import RedisWorkQueue
 from flowscale.queues.redis.keys import QUEUES
-from flowscale_worker.fleet import Seat, hold_signals
+from flowscale_worker.fleet import hold_signals
 from flowscale_worker.processes import Ended, end_with_parent, fork, reap_one
+from flowscale_worker.seats import Seat
 
 FETCH_WAIT_SECONDS = 1.0
 """How long it waits for a job before it looks whether it is to stop."""

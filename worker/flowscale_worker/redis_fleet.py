@@ -21,13 +21,15 @@ from flowscale.queues.redis.connections import worker_client
 from flowscale.settings import Settings, tell_rq
 from flowscale.storage.local import LocalStorage
 from flowscale_worker.autoscale import Autoscale
+from flowscale_worker.chores import Chore
 from flowscale_worker.execution import Executor
 from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Tools, find_tools
-from flowscale_worker.fleet import Census, Chore, Fleet, Seat, hold_signals
+from flowscale_worker.fleet import Fleet, hold_signals
 from flowscale_worker.kit import Kit
 from flowscale_worker.processes import end_with_parent
 from flowscale_worker.scratch import Scratch
+from flowscale_worker.seats import Census, Seat
 
 TEND_SECONDS = 1.0
 """Due retries start, and expired leases are reaped, at most this late."""

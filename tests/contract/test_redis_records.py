@@ -1,0 +1,182 @@
+"""What lies in Redis: RQ reads it, the scripts agree with the code, and nothing is left of what was retired."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rq.job import Job as RqJob
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from contract.queue_harness import POLICY, enqueue, fetch, start_one
+from contract.test_redis_queue import RedisHarness
+from flowscale import jobs
+from flowscale.clocks import SystemClock
+from flowscale.errors import QueueFull
+from flowscale.jobs import Job, JobState, Output, Priority
+from flowscale.names import job_id
+from flowscale.queues import base
+from flowscale.queues.figures import JOB_SECONDS_BUCKETS
+from flowscale.queues.redis import open_job_queue, open_work_queue, scripts
+from flowscale.queues.redis.keys import QUEUES, Keys
+from flowscale.queues.redis.records import TASK, from_record, to_record
+from flowscale.testing import START_MS, a_failure, a_job, an_output
+from redis_server import RedisServer, shared_server
+
+LUA = Path(scripts.__file__).parent / "lua"
+BODIES = sorted(path for path in LUA.glob("*.lua") if path.stem != "shared")
+
+
+@pytest.fixture
+async def harness() -> AsyncIterator[RedisHarness]:
+    opened = RedisHarness()
+    yield opened
+    await opened.close()
+
+
+def test_the_function_a_record_names_is_there_and_refuses_to_run() -> None:
+    module, _, name = TASK.rpartition(".")
+    with pytest.raises(Exception, match="flowscale worker"):
+        getattr(import_module(module), name)("job_1700000000000_" + "a" * 32)
+
+
+@pytest.mark.parametrize("path", BODIES, ids=lambda path: path.stem)
+def test_each_script_says_what_it_takes_gives_and_guarantees(path: Path) -> None:
+    first, *lines = path.read_text().splitlines()
+    header = lines[: next(at for at, line in enumerate(lines) if not line.startswith("--"))]
+    assert re.fullmatch(r"#!lua( flags=(allow-oom|no-writes))?", first)
+    for word in ("-- KEYS", "-- ARGV", "-- Result"):
+        assert any(line.startswith(word) for line in header), f"{path.name} does not say {word}"
+
+
+def test_scripts_and_code_agree_on_the_figures_they_share() -> None:
+    shared = (LUA / "shared.lua").read_text()
+    kept = re.search(r"EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT = (\d+), (\d+), (\d+)", shared)
+    assert kept is not None
+    assert tuple(map(int, kept.groups())) == (base.EVENTS_KEPT, jobs.LOG_LINES_KEPT, base.RECENT_DURATIONS)
+    buckets = re.search(r"ipairs\(\{ ([\d, ]+) \}\)", shared)
+    assert buckets is not None
+    assert tuple(map(int, buckets[1].split(", "))) == JOB_SECONDS_BUCKETS
+    assert {state.value for state in JobState} == set(
+        re.findall(r"(\w+) = '", shared.split("PUBLIC = {")[1].split("}")[0])
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(min_value=0, max_value=4_102_444_799_999))
+def test_times_are_written_as_rq_writes_them(ms: int) -> None:
+    shared = (LUA / "shared.lua").read_text()
+    start = shared.index("local function iso")
+    source = shared[start : shared.index("\nend\n", start) + 5] + "return iso(tonumber(ARGV[1]))"
+    written = shared_server().admin().eval(source, 0, str(ms)).decode()
+    moment = datetime.fromtimestamp(ms // 1000, tz=UTC).replace(microsecond=ms % 1000 * 1000)
+    assert written == moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(texts, values, max_size=5), st.sampled_from(Priority), st.none() | texts)
+def test_a_record_reads_back_as_the_job_it_was_written_from(
+    spec: dict[str, object], priority: Priority, project: str | None
+) -> None:
+    job = a_job(spec=spec, priority=priority, project_id=project)
+    flat = [text.encode() for text in (*to_record(job), "state", "queued")]
+    assert from_record(job.id, dict(zip(flat[::2], flat[1::2], strict=True)), ()) == job
+
+
+async def test_rq_reads_every_state_of_a_job(harness: RedisHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = await harness.open()
+    client, keys = harness.server.admin(), harness.keys
+    monkeypatch.setattr(RqJob, "redis_job_namespace_prefix", f"{keys.prefix}:job:")
+
+    def read(job: Job) -> RqJob:
+        return RqJob.fetch(job.id, connection=client, serializer=JSONSerializer)
+
+    (job,) = await enqueue(queue)
+    seen = read(job)
+    assert (seen.func_name, tuple(seen.args), seen.origin, seen.get_status()) == (TASK, (job.id,), QUEUES[1], "queued")
+    assert seen.created_at == seen.enqueued_at == datetime.fromtimestamp(START_MS / 1000, tz=UTC)
+    execution = fetch(queue, "worker-7")
+    assert (read(job).get_status(), read(job).worker_name) == ("started", "worker-7")
+    assert client.zrange(keys.started(Priority.NORMAL), 0, -1) == [f"{job.id}:{execution.id}".encode()]
+    queue.work.fail(execution, a_failure())
+    assert read(job).get_status() == "scheduled"
+    harness.advance(5_000)
+    execution = fetch(queue)
+    queue.work.commit(execution, an_output(execution))
+    assert read(job).get_status() == "finished"
+    assert read(job).ended_at == datetime.fromtimestamp(START_MS / 1000 + 5, tz=UTC)
+    failed = await start_one(queue)
+    queue.work.fail(failed, a_failure("INVALID_MEDIA", retryable=False))
+    assert read(failed.job).get_status() == "failed"
+    registries = {name: client.zcard(keys.of(name, QUEUES[1])) for name in ("wip", "scheduled", "finished", "failed")}
+    assert registries == {"wip": 0, "scheduled": 0, "finished": 1, "failed": 1}
+
+
+async def test_rqs_own_clean_up_takes_nothing_away(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    execution = await start_one(queue)
+    registry = StartedJobRegistry(QUEUES[1], connection=harness.server.admin(), serializer=JSONSerializer)
+    registry.key = harness.keys.started(Priority.NORMAL)
+    registry.cleanup(timestamp=4_102_444_800)  # the year 2100
+    assert registry.get_job_count(cleanup=False) == 1
+    assert queue.work.commit(execution, an_output(execution)).state is JobState.DONE
+
+
+FIXED = {"queues", "counters", "durations", "joined", "turns"}
+"""Keys that a queue without a job may have: what it has counted, and the names of its lines."""
+
+
+async def test_a_queue_that_has_forgotten_its_jobs_has_its_fixed_keys_alone(harness: RedisHarness) -> None:
+    policy = base.QueuePolicy(retry=POLICY.retry, keep_done=0, keep_failed=0, retention_ms=1, idempotency_ms=1_000)
+    queue = await harness.open(policy)
+    for number in range(40):
+        await queue.jobs.enqueue(a_job(), base.Idempotency(f"key {number}", "body"))
+        execution = fetch(queue)
+        queue.work.progress(execution, number, ["line"])
+        if number % 4 == 0:
+            queue.work.commit(execution, an_output(execution))
+        elif number % 4 == 1:
+            queue.work.fail(execution, a_failure(retryable=False))
+        elif number % 4 == 2:
+            queue.work.fail(execution, a_failure())
+            await queue.jobs.cancel(execution.job.id)
+        else:
+            await queue.jobs.cancel(execution.job.id)
+            queue.work.lose(execution)
+    harness.advance(60_000)
+    for _ in range(4):
+        queue.work.tend()
+    left = {key.decode() for key in harness.server.admin().scan_iter(match=f"{harness.keys.prefix}*")}
+    assert left == {harness.keys.of(name) for name in FIXED}
+
+
+async def test_every_key_lies_under_the_prefix_and_no_script_makes_up_a_name(harness: RedisHarness) -> None:
+    keys = Keys("{a}")
+    job = job_id(START_MS, "a" * 32)
+    names = (*keys.job_keys(job, Priority.LOW), *keys.owned_by_rq(job), *keys.lines, *keys.idempotency, *keys.reports)
+    assert all(name.startswith("{a}:") for name in names)
+    for path in (*BODIES, LUA / "shared.lua"):
+        calls = re.findall(r"redis\.p?call\('\w+', *([^,)]+)", path.read_text())
+        made_up = [call for call in calls if re.match(r"['\"]|[\w\[\]]+ *\.\.", call)]
+        assert made_up == [], f"{path.name} builds a key"
+
+
+async def test_a_full_server_takes_no_job_but_lets_running_ones_end() -> None:
+    with RedisServer() as server:
+        client = server.admin()
+        jobs_ = open_job_queue(server.settings(), POLICY, SystemClock())
+        work = open_work_queue(server.settings(), POLICY, SystemClock())
