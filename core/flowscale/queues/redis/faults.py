@@ -107,8 +107,8 @@ def _unreached(error: BaseException, *, over_tls: bool) -> str:
         return "could not agree on TLS; is it a port for TLS? If not, use redis:// or REDIS_TLS=false"
     if "MasterNotFoundError" in kinds:
         return (
-            "has no master that its sentinels know, or no sentinel answers or lets us in; look at the sentinels, and at "
-            "the name of the service in REDIS_URL"
+            "has no master that its sentinels know, or no sentinel answers or lets us in; look at the sentinels, and "
+            "at the name of the service in REDIS_URL"
         )
     if "gaierror" in kinds:
         return "cannot be found: the name of its host is not known; set REDIS_HOST or REDIS_URL to one that is"

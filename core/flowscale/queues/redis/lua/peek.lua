@@ -4,7 +4,7 @@
 -- KEYS  1  RQ's suspension flag      2..4  the lines high, normal, low      5  delayed      6  leases
 --       7  ended done      8  ended in error      9  when each idempotency key is forgotten      10  when workers reported
 -- ARGV  1  now      2  how many of each at most      3  keep done      4  keep failed      5  keep at most of each
---       6  retention ms      7  ms after which a report is old
+--       6  retention ms      7  ms after which a report is old      8  heads of each line at most
 -- Result {now, paused, heads of the three lines, due retries, when the next is due, expired leases, done jobs that may
 --        go, failed jobs that may go, forgotten idempotency keys, silent workers}: ids, oldest first.
 -- Guarantees: writes nothing; one instant.
@@ -16,7 +16,7 @@ else
     now = tonumber(now)
 end
 
-local function heads(line) return redis.call('LRANGE', line, 0, most - 1) end
+local function heads(line) return redis.call('LRANGE', line, 0, tonumber(ARGV[8]) - 1) end
 local function until_now(key) return redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, most) end
 
 -- Ended jobs beyond the last `keep`, that are too many or too old.

@@ -30,9 +30,6 @@ from flowscale.queues.redis.records import (
 )
 from flowscale.queues.redis.scripts import Argument, Command, Operation, command, run_script
 
-CANDIDATES = 8
-"""Heads of a line offered to a fetch: so many workers may be faster between its look and its start."""
-
 ASIDE_KEPT = 1_000
 """Refused entries that are remembered, newest last."""
 
@@ -88,7 +85,7 @@ class Executions(Ground):
         lines, started = self.keys.lines, [self.keys.started(priority) for priority in PRIORITY_ORDER]
         keys = [*self.keys.job_keys(first, Priority.NORMAL), *lines, *started, self.keys.turns, self.keys.aside]
         arguments: list[Argument] = []
-        for job_id in dict.fromkeys(head for heads in seen.heads for head in heads[:CANDIDATES]):
+        for job_id in dict.fromkeys(head for heads in seen.heads for head in heads):
             keys += [self.keys.record(job_id), self.keys.events(job_id), self.keys.log(job_id)]
             arguments += [job_id, task_data(job_id)]
         head = (execution_id, worker, self.policy.lease_ms, FAIRNESS_EVERY, SPEC_BYTES, ASIDE_KEPT)

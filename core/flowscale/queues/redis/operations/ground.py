@@ -21,6 +21,9 @@ from flowscale.queues.redis.records import (
 )
 from flowscale.queues.redis.scripts import Argument, Batch, Command, Operation, command, run_script
 
+CANDIDATES = 8
+"""Heads of a line offered to a fetch: so many workers may be faster between its look and its start."""
+
 AT_ONCE = 32
 """Ids of each kind that one look gives: more retries, leases or ended jobs wait for the next look."""
 
@@ -81,7 +84,14 @@ class Ground:
             self.keys.idempotency[1],
             self.keys.reports[1],
         )
-        keep = (policy.keep_done, policy.keep_failed, policy.keep_at_most, policy.retention_ms, REPORT_KEPT_MS)
+        keep = (
+            policy.keep_done,
+            policy.keep_failed,
+            policy.keep_at_most,
+            policy.retention_ms,
+            REPORT_KEPT_MS,
+            CANDIDATES,
+        )
         return run_script("peek", keys, self._now(), AT_ONCE, *keep)
 
     def _look(self) -> Operation[Seen]:
