@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 from redis.retry import Retry
 
 from flowscale.settings import RedisSettings
@@ -313,6 +313,17 @@ class Sentinel(Server):
         with self.admin() as admin:
             answer: Sequence[bytes] = admin.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
             return int(answer[1])
+
+    def fail_over(self) -> bool:
+        """Order it to make a replica the master. False: it knows of none that is fit, yet."""
+        with self.admin() as admin:
+            try:
+                admin.execute_command("SENTINEL", "FAILOVER", self.service)
+            except ResponseError as error:
+                if "NOGOODSLAVE" in str(error):
+                    return False
+                raise
+            return True
 
     def knows_a_replica(self) -> bool:
         """Whether a failover has somewhere to go."""

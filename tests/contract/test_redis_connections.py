@@ -351,8 +351,7 @@ async def test_after_a_failover_calls_go_to_the_new_master(how: str, stack: Exit
                 old.kill()
                 await refused_in_time(lambda: ours.set(KEY, "lost"), settings)
             else:
-                with watching.admin() as admin:
-                    admin.execute_command("SENTINEL", "FAILOVER", watching.service)
+                await until(watching.fail_over)
             await until(lambda: watching.master_port() == new.port and role(new) == "master")
             if how == "ordered":
                 await until(lambda: role(old) == "slave")

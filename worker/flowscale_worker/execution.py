@@ -124,7 +124,7 @@ class Executor:
             return self._end(lambda: self._queue.release(execution), "execution.released")
         except RenderError as error:
             if error.retryable and self._kit.should_stop() is Stopped.SHUTDOWN:
-                # Whoever stops us asked FFmpeg to stop too, as a terminal or a service manager does: no fault of the job.
+                # Whoever stops us told FFmpeg to stop too, as service managers may: no fault of the job.
                 return self._end(lambda: self._queue.release(execution), "execution.released")
             return self._fail(execution, Failure(error.code, error.message, error.retryable))
         except StorageUnavailable as error:

@@ -92,7 +92,7 @@ class Ground:
             REPORT_KEPT_MS,
             CANDIDATES,
         )
-        return run_script("peek", keys, self._now(), AT_ONCE, *keep)
+        return run_script("peek", keys, self._now(), AT_ONCE, *keep, REPORT_KEPT_MS, CANDIDATES)
 
     def _look(self) -> Operation[Seen]:
         (answer,) = yield (self._peek(),)
