@@ -82,6 +82,14 @@ class FiguresSuite:
         assert figures.workers == {"worker-1": (a_report("worker-1"), 4_000)}
         assert figures.paused
 
+    async def test_a_worker_that_left_is_told_no_more(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        for worker in ("worker-1", "worker-2"):
+            queue.work.report(a_report(worker))
+        queue.work.leave("worker-1")
+        queue.work.leave("never heard of")
+        assert [report.worker for report in await queue.jobs.workers()] == ["worker-2"]
+
     async def test_positions_are_asked_for_in_one_go(self, harness: QueueHarness) -> None:
         queue = await harness.open()
         running = await start_one(queue)

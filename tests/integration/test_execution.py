@@ -81,6 +81,9 @@ class FaultyQueue:
         self._lose_answer("commit")
         return job
 
+    def leave(self, worker: str) -> None:
+        self.queue.leave(worker)
+
     def lose(self, execution: Execution) -> Job:
         self._call("lose")
         return self.queue.lose(execution)

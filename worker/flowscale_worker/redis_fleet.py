@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import FFmpegUnavailable, SettingsError, StorageUnavailable
+from flowscale.errors import FFmpegUnavailable, QueueUnavailable, SettingsError, StorageUnavailable
 from flowscale.jobs import JobState
 from flowscale.queues.base import Execution, QueuePolicy, WorkerReport
 from flowscale.queues.redis import open_work_queue
@@ -63,9 +64,10 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
 
     def report() -> None:
         examiner.look()
-        queue.report(examiner.report(f"{os.uname().nodename}-{os.getpid()}", clock.now_ms(), most))
+        queue.report(examiner.report(name, clock.now_ms(), most))
 
     fleet_pid = os.getpid()
+    name = f"{os.uname().nodename}-{fleet_pid}"
 
     def work(seat: Seat) -> int:
         tools = examiner.tools
@@ -81,7 +83,10 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
         )
 
     chores = (Chore("tend", TEND_SECONDS, queue.tend), Chore("report", REPORT_SECONDS, report))
-    return Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds).run()
+    code = Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds).run()
+    with suppress(QueueUnavailable):  # then the report ages
+        queue.leave(name)
+    return code
 
 
 def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy, clock: Clock, horse: Render) -> int:

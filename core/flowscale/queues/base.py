@@ -33,7 +33,7 @@ EVENTS_KEPT = 500
 RECENT_DURATIONS = 50
 """Finished renders whose length feeds the estimate of waiting time."""
 
-WORKER_SEEN_MS = 60_000
+WORKER_SEEN_MS = 30_000
 """A worker that reported within this counts as a slot of the estimate: it may miss several reports."""
 
 REPORT_KEPT_MS = 300_000
@@ -265,6 +265,9 @@ class WorkQueue(Protocol):
 
     def report(self, report: WorkerReport) -> None:
         """Say how this worker is; replaces its last report."""
+
+    def leave(self, worker: str) -> None:
+        """Take back this worker's report: it stops, and does no more work."""
 
 
 PRIORITY_ORDER: tuple[Priority, ...] = (Priority.HIGH, Priority.NORMAL, Priority.LOW)

@@ -281,6 +281,10 @@ class MemoryQueue:
         with self._changed:
             self._reports.add(report, self._now())
 
+    def leave(self, worker: str) -> None:
+        with self._changed:
+            self._reports.drop(worker)
+
     # Beneath both; the caller holds the lock.
 
     def _now(self) -> int:

@@ -19,6 +19,9 @@ class Reports:
     def add(self, report: WorkerReport, now: int) -> None:
         self._reports[report.worker] = (now, report)
 
+    def drop(self, worker: str) -> None:
+        self._reports.pop(worker, None)
+
     def kept(self, now: int) -> Sequence[WorkerReport]:
         """By worker name."""
         fresh = (report for came, report in self._reports.values() if now - came < REPORT_KEPT_MS)

@@ -135,6 +135,9 @@ class RedisWorkQueue:
     def report(self, report: WorkerReport) -> None:
         self._do(self._operations.report(report))
 
+    def leave(self, worker: str) -> None:
+        self._do(self._operations.leave(worker))
+
     def is_held(self, execution: Execution) -> bool:
         """Whether the execution is the job's current one still."""
         return self._do(self._operations.is_held(execution))

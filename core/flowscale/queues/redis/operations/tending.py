@@ -79,3 +79,7 @@ class Tending(Ground):
     def report(self, report: WorkerReport) -> Operation[None]:
         text = json.dumps(asdict(report), separators=(",", ":"))
         yield (run_script("report", self.keys.reports, self._now(), report.worker, text),)
+
+    def leave(self, worker: str) -> Operation[None]:
+        reports, ages = self.keys.reports
+        yield (command("HDEL", reports, worker), command("ZREM", ages, worker))
