@@ -178,5 +178,25 @@ async def test_every_key_lies_under_the_prefix_and_no_script_makes_up_a_name(har
 async def test_a_full_server_takes_no_job_but_lets_running_ones_end() -> None:
     with RedisServer() as server:
         client = server.admin()
-        jobs_ = open_job_queue(server.settings(), POLICY, SystemClock())
+        gateway = open_job_queue(server.settings(), POLICY, SystemClock())
         work = open_work_queue(server.settings(), POLICY, SystemClock())
+        accepted = [(await gateway.enqueue(a_job())).job for _ in range(3)]
+        committed, failed = work.fetch("worker-1", 0), work.fetch("worker-1", 0)
+        assert committed is not None
+        assert failed is not None
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(QueueFull):
+            await gateway.enqueue(a_job())
+        assert work.renew(committed) is False
+        work.progress(committed, 50, ["line"])
+        output = Output(an_output(committed).key, 1, "video/mp4")
+        assert work.commit(committed, output).state is JobState.DONE
+        assert work.fail(failed, a_failure()).state is JobState.DELAYED
+        assert (await gateway.cancel(accepted[2].id)).state is JobState.ERROR
+        with pytest.raises(QueueFull):
+            await gateway.retry(accepted[2].id)
+        client.config_set("maxmemory", "0")
+        assert (await gateway.enqueue(a_job())).created
+        await gateway.close()
+        work.close()
