@@ -14,8 +14,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
-from urllib.parse import unquote
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -28,6 +27,7 @@ from pydantic import (
 )
 
 from flowscale.errors import SettingsError
+from flowscale.redis_address import RedisAddress, read_redis_url
 
 MIB = 1024**2
 GIB = 1024**3
@@ -127,17 +127,6 @@ class QueueSettings(Group):
     )
 
 
-class RedisAddress(NamedTuple):
-    """Where the queue's server is, and how it is entered: REDIS_URL, or what the other names say."""
-
-    hosts: tuple[tuple[str, int], ...]  # of the server, or of the sentinels that know it
-    service: str | None = None  # what the sentinels call it; None: no sentinels
-    username: str | None = None
-    password: SecretStr | None = None
-    database: int = 0
-    tls: bool = False
-
-
 class RedisSettings(Group):
     """The queue's server. Redis 7 or newer, or Valkey; read when QUEUE_MODE is `redis`."""
 
@@ -181,14 +170,14 @@ class RedisSettings(Group):
     def address(self) -> RedisAddress:
         """What REDIS_URL says, or else the other names."""
         if self.url is not None:
-            return _read_redis_url(self.url.get_secret_value())
+            return read_redis_url(self.url.get_secret_value())
         return RedisAddress(((self.host, self.port),), None, self.username, self.password, self.db, self.tls)
 
     @field_validator("url")
     @classmethod
     def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _read_redis_url(value.get_secret_value())
+            read_redis_url(value.get_secret_value())
         return value
 
     @field_validator("host")
@@ -388,50 +377,6 @@ def _read_group(group: type[Group], chosen: Mapping[str, str], known: set[str]) 
     fault = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
     shown = "" if _SECRET.search(name) or "@" in chosen[name] else f" (it is {chosen[name]!r})"
     raise SettingsError(f"{name}: {fault}{shown}")
-
-
-_REDIS_SCHEMES = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "rediss+sentinel": 26379}
-"""The forms of REDIS_URL, with the port of each where none is given."""
-
-
-def _read_redis_url(url: str) -> RedisAddress:
-    """What a REDIS_URL says. Raises ValueError with no part of the URL in it: any may be one of the password."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in _REDIS_SCHEMES:
-        raise ValueError(f"must begin with one of {', '.join(f'{known}://' for known in _REDIS_SCHEMES)}")
-    if not rest.isprintable() or re.search(r"[\s?#]", rest):
-        raise ValueError("takes no options after ? or #, and no spaces; percent-encode them in a password")
-    authority, _, path = rest.partition("/")
-    credentials, at, hosts = authority.rpartition("@")
-    user, colon, password = credentials.partition(":")
-    if at and not (colon and password):
-        raise ValueError("must have user:password or :password before its @")
-    places = tuple(_read_place(place, _REDIS_SCHEMES[scheme]) for place in hosts.split(","))
-    service, database = "", path
-    if scheme.endswith("+sentinel"):
-        service, _, database = path.partition("/")
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", service):
-            raise ValueError("must name the service that the sentinels watch, as in /mymaster or /mymaster/0")
-    elif len(places) > 1:
-        raise ValueError("must name one server; only redis+sentinel:// takes several")
-    if not re.fullmatch(r"[0-9]{0,9}", database):
-        raise ValueError("must end with the number of a database, or nothing")
-    return RedisAddress(
-        places,
-        service or None,
-        unquote(user) or None,
-        SecretStr(unquote(password)) if password else None,
-        int(database or "0"),
-        scheme.startswith("rediss"),
-    )
-
-
-def _read_place(place: str, default_port: int) -> tuple[str, int]:
-    """`host[:port]`, an IPv6 address in brackets."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", place)
-    if not found or not 1 <= int(found[3] or default_port) <= 65535:
-        raise ValueError("has a host or port that cannot be read; percent-encode special characters of a password")
-    return found[1] or found[2], int(found[3] or default_port)
 
 
 def tell_rq(prefix: str) -> None:

@@ -36,7 +36,8 @@ from redis.exceptions import TimeoutError as TooSlow
 from redis.retry import Retry
 
 from flowscale.queues.redis.faults import Demoted, as_fault
-from flowscale.settings import RedisAddress, RedisSettings
+from flowscale.redis_address import RedisAddress
+from flowscale.settings import RedisSettings
 
 __all__ = ["as_fault", "describe", "gateway_client", "in_time", "worker_client"]
 
