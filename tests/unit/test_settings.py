@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flowscale.errors import SettingsError
-from flowscale.settings import RedisAddress, RedisSettings, Settings, groups
+from flowscale.redis_address import RedisAddress
+from flowscale.settings import RedisSettings, Settings, groups
 
 
 def test_defaults_need_no_environment() -> None:
