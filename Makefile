@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-unit test-contract test-integration soak check format generate \
-	bench bench-render bench-queue bench-chaos clean
+	bench bench-render bench-queue bench-chaos images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -73,11 +73,15 @@ bench-render: ## measures renders beside the bare ffmpeg command, and prints the
 
 bench-queue: ## measures the queue beside plain RQ (and BullMQ where Node is there), and prints the figures
 	@scripts/bootstrap python ffmpeg redis clips
-	PYTHONPATH=tests $(bin)/python bench/queue.py $(ARGS)
+	PYTHONPATH=tests $(bin)/python bench/redis_queue.py $(ARGS)
 
 bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
 	@scripts/bootstrap python redis
 	PYTHONPATH=tests $(bin)/python bench/chaos.py $(ARGS)
+
+images: ## builds the images of compose.yaml with Docker, and prints their sizes
+	docker compose build
+	docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep '^flowscale-'
 
 clean: ## removes what make has made and fetched here; never ./data
 	rm -rf .venv .tools .cache dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -35,15 +35,15 @@ from typing import Any
 from flowscale import logs
 from flowscale.clocks import Clock, SystemClock
 from flowscale.queues.base import Execution, QueuePolicy
-from flowscale.queues.redis import Keys, RedisWorkQueue
+from flowscale.queues.redis import Keys, RedisWorkQueue, open_work_queue
 from flowscale.queues.redis.connections import describe, worker_client
 from flowscale.queues.redis.scripts import Batch, script
 from flowscale.settings import RedisSettings, Settings, tell_rq
 from flowscale.storage.base import StoredObject
 from flowscale.storage.local import LocalStorage
 from flowscale_cli.service import queue_policy
-from flowscale_worker import ffmpeg, redis_fleet
-from flowscale_worker.fleet import Seat
+from flowscale_worker import ffmpeg, processes, redis_fleet
+from flowscale_worker.seats import Seat
 
 POISON = "poison"
 LOOK_SECONDS = 0.05
@@ -70,6 +70,10 @@ class Halts:
         for number, (planned, what) in enumerate(self.plan[self.seat]):
             if planned == step and self._first(number):
                 self._meet(what, self.folder / f"{self.seat}-{number}.go")
+
+    def expects(self, step: str, what: str) -> bool:
+        """Whether this is planned for this seat."""
+        return self.seat is not None and self.seat < len(self.plan) and [step, what] in self.plan[self.seat]
 
     def _first(self, number: int) -> bool:
         note = self.folder / f"{self.seat}-{number}"
@@ -112,10 +116,20 @@ halts = Halts()
 
 
 class HaltingQueue(RedisWorkQueue):
+    """`spare` opens another, over connections of its own."""
+
+    spare: Callable[[], RedisWorkQueue]
+
     def _execute(self, batch: Batch) -> list[Any]:
-        called = [_sha(each.words[1]) for each in batch if each.words[0] == "EVALSHA"]
-        with halts.around(*(_names[sha] for sha in called)):
-            return super()._execute(batch)
+        called = [_names[_sha(each.words[1])] for each in batch if each.words[0] == "EVALSHA"]
+        execute = super()._execute
+        if any(halts.expects(f"before {name}", "wait") for name in called):
+            # What is sent after the wait goes over a connection that is there and that no other thread uses.
+            spare = self.spare()
+            spare.depth()
+            execute = spare._execute
+        with halts.around(*called):
+            return execute(batch)
 
 
 class HaltingStorage(LocalStorage):
@@ -137,7 +151,9 @@ def _sha(word: str | bytes | int) -> str:
 
 
 def open_halting_queue(settings: RedisSettings, policy: QueuePolicy, clock: Clock) -> HaltingQueue:
-    return HaltingQueue(worker_client(settings), Keys(settings.prefix), policy, clock, describe(settings))
+    queue = HaltingQueue(worker_client(settings), Keys(settings.prefix), policy, clock, describe(settings))
+    queue.spare = lambda: open_work_queue(settings, policy, clock)
+    return queue
 
 
 def main() -> int:
@@ -146,27 +162,28 @@ def main() -> int:
     tell_rq(settings.redis.prefix)
     from flowscale_worker import leased_worker  # not earlier: RQ reads its prefix when it is imported
 
-    real = {"work_in": redis_fleet.work_in, "render": redis_fleet.render, "run": ffmpeg.run, "fork": leased_worker.fork}
+    really_work_in, really_render = redis_fleet.work_in, redis_fleet.render
+    really_fork, really_run = processes.fork, ffmpeg.run
 
     def work_in(seat: Seat, *arguments: Any) -> int:
         halts.seat, halts.worker = seat.number, os.getpid()
-        return int(real["work_in"](seat, *arguments))
+        return really_work_in(seat, *arguments)
 
     def render(execution: Execution, *arguments: Any) -> int:
         halts.job = execution.job.project_id
-        return int(real["render"](execution, *arguments))
+        return really_render(execution, *arguments)
 
-    def fork(child: Callable[[], int]) -> int:
+    def fork(child: Callable[[], int], **options: Any) -> int:
         def horse() -> int:
             halts.reach("born")
             return child()
 
         with halts.around("fork"):
-            return int(real["fork"](horse))
+            return really_fork(horse, **options)
 
-    def run(program: str, arguments: Sequence[str], *more: Any, **options: Any) -> Any:
+    def run(program: str, *arguments: Any, **options: Any) -> ffmpeg.Ended:
         with halts.around("ffprobe" if program.endswith("ffprobe") else "ffmpeg"):
-            return real["run"](program, arguments, *more, **options)
+            return really_run(program, *arguments, **options)
 
     replaced: list[tuple[Any, str, Any]] = [
         (redis_fleet, "work_in", work_in),

@@ -40,6 +40,7 @@ from flowscale.queues.base import EventKind, QueuePolicy
 from flowscale.queues.redis import RedisJobQueue, open_job_queue, open_work_queue
 from flowscale.settings import RedisSettings
 from flowscale.storage.local import LocalStorage
+from flowscale_worker.redis_fleet import tidy
 from integration.frontend import Frontend
 from integration.processes import until
 from integration.program import FLOWSCALE, running
@@ -242,9 +243,7 @@ class Site:
     def starts(self, job_id: str) -> list[int]:
         """When each execution of the job began, in ms."""
         events = self.ask(lambda queue: queue.events(job_id, 0, 0))
-        return [
-            event.at_ms for event in events if event.kind is EventKind.STATE and event.data["status"] == "running"
-        ]
+        return [event.at_ms for event in events if event.kind is EventKind.STATE and event.data["status"] == "running"]
 
     def restarted(self, job_id: str) -> int:
         """When it was started for the second time, in ms."""
@@ -282,7 +281,8 @@ class Site:
         """Retire every job, and look that no key but the fixed ones is left."""
         policy = replace(QueuePolicy(), keep_done=0, keep_failed=0, retention_ms=0)
         queue = open_work_queue(self.settings, policy, SystemClock())
-        with closing(queue), self.server.admin() as admin:
+        with closing(queue), closing(LocalStorage(self.data)) as storage, self.server.admin() as admin:
+            tidy(queue, storage)  # as the next fleet does
 
             def left() -> set[str]:
                 queue.tend()
@@ -328,9 +328,10 @@ def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
 ) -> Iterator[Played]:
     """All scenes of the module whose tests were chosen: those with a parameter `scene`."""
-    ours = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    chosen = [item.callspec.params.get("scene") for item in ours if item.path == request.path and item.callspec]
-    playing = Played([each for each in chosen if each], Stage(tmp_path_factory.mktemp("stage"), redis_server))
+    ours = [item for item in request.session.items if item.path == request.path]
+    specs = [item.callspec for item in ours if hasattr(item, "callspec")]
+    scenes = [spec.params["scene"] for spec in specs if "scene" in spec.params]
+    playing = Played(scenes, Stage(tmp_path_factory.mktemp("stage"), redis_server))
     yield playing
     playing.close()
 
@@ -394,4 +395,3 @@ def _mentions(process: psutil.Process, marks: Sequence[bytes]) -> bool:
 def _of_a_worker(key: str) -> bool:
     """RQ's registry: a killed worker's record is forgotten by Redis itself, and its name by the next worker."""
     return key.startswith(("worker:", "workers:"))
-

@@ -34,7 +34,15 @@ IN_HORSE = [
         for when in ("before", "after")
     ),
 ]
-OF_WORKER = ["born", "after fetch", "after ffprobe", "after ffmpeg", "before put_file", "after put_file", "after commit"]
+OF_WORKER = [
+    "born",
+    "after fetch",
+    "after ffprobe",
+    "after ffmpeg",
+    "before put_file",
+    "after put_file",
+    "after commit",
+]
 """Steps of a horse at which its worker is killed."""
 
 

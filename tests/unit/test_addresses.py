@@ -119,7 +119,8 @@ def test_edges_of_an_allowed_network() -> None:
     networks = [ip_network("10.1.2.0/24"), ip_network("fe80::/10")]
     assert refusal([ip_address("10.1.2.0"), ip_address("10.1.2.255"), ip_address("8.8.8.8")], networks) is None
     assert refusal([ip_address("10.1.2.255"), ip_address("10.1.3.0")], networks) == "10.1.3.0 is private"
-    assert refusal([ip_address("::ffff:10.1.2.1")], networks) == "::ffff:a01:201 is v4-mapped"
+    mapped = ip_address("::ffff:10.1.2.1")  # which Python 3.13 writes otherwise than 3.11
+    assert refusal([mapped], networks) == f"{mapped} is v4-mapped"
     assert refusal([ip_address("64:ff9b::10.1.2.1")], networks) == "64:ff9b::a01:201 is NAT64"
     assert refusal([ip_address("fe80::1")], networks) is None
     assert refusal([ip_address("fe80::1%eth0")], networks) == "fe80::1%eth0 is scoped"

@@ -123,9 +123,6 @@ class Executor:
         except ShutDown:
             return self._end(lambda: self._queue.release(execution), "execution.released")
         except RenderError as error:
-            if error.retryable and self._kit.should_stop() is Stopped.SHUTDOWN:
-                # Whoever stops us told FFmpeg to stop too, as service managers may: no fault of the job.
-                return self._end(lambda: self._queue.release(execution), "execution.released")
             return self._fail(execution, Failure(error.code, error.message, error.retryable))
         except StorageUnavailable as error:
             return self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
@@ -201,29 +198,13 @@ class Executor:
                 return None  # the worker stops: the job is done, or its lease runs out and another takes it
             raise
         _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
-        self._sweep(execution, keep=output.key)
         return job
 
     def _fail(self, execution: Execution, failure: Failure) -> Job | None:
         def fail() -> Job:
             return self._queue.fail(execution, failure)
 
-        job = self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
-        if job is not None and job.state.is_final:
-            self._sweep(execution, keep=None)
-        return job
-
-    def _sweep(self, execution: Execution, keep: str | None) -> None:
-        """Remove what earlier executions of an ended job stored and, being killed, could not remove themselves."""
-        job = execution.job
-        if job.started_ms == job.execution_started_ms:
-            return  # the first
-        try:
-            for stored in list(self._storage.find(f"outputs/{job.id}/")):
-                if stored.key != keep:
-                    self._discard(stored.key)
-        except FlowScaleError as error:
-            _log.error("output.orphaned", "Outputs nobody will see cannot be listed", reason=error.message)
+        return self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
 
     def _end(self, end: Callable[[], Job], event: str, **fields: str) -> Job | None:
         try:

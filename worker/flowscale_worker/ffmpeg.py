@@ -58,6 +58,10 @@ CPU_GRACE_SECONDS = 5
 _CPU_NEARLY = 0.95
 """The kernel enforces the limit on processor time by counted ticks, which differ a little from what it accounts."""
 
+_NOT_FFMPEGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A service manager may send these to every process of the service. What they mean for a render its worker decides,
+which ends FFmpeg with SIGKILL; FFmpeg itself would end with 255, as after a failure."""
+
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # POSIX, of a shell whose exec failed; the dynamic loader ends with 127 too
 _CHAIN_SPEAKS = ("unshare:", "setpriv:", "prlimit:", "sh:")
 
@@ -169,6 +173,8 @@ def run(
 def _start(program: str, arguments: Sequence[str], limits: Limits) -> subprocess.Popen[bytes]:
     """Raises FFmpegSpawn."""
     _bury_stuck()
+    # What this thread blocks FFmpeg blocks too, and nothing in the chain undoes it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FFMPEGS)
     try:
         return subprocess.Popen(  # noqa: S603 - absolute programs, arguments built by flowscale_worker.command
             [*_launcher(), *_prlimit(limits), *_parent_check(), program, *arguments],
@@ -183,6 +189,8 @@ def _start(program: str, arguments: Sequence[str], limits: Limits) -> subprocess
         raise FFmpegSpawn(f"FFmpeg could not be started: {error.message}") from error
     except OSError as error:
         raise FFmpegSpawn(f"FFmpeg could not be started: {error.strerror or error}.") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_begun(returncode: int, stderr: Sequence[str]) -> None:

@@ -54,6 +54,9 @@ LOOK_SECONDS = 5.0
 FENCED_SECONDS = 10.0
 """How long a horse whose lease is lost may take to end by itself; then it is killed."""
 
+GIVE_BACK = signal.SIGUSR1
+"""Asks a horse to give its job back. Not SIGTERM, which a service manager sends to every process of the service."""
+
 HORSE_DONE, HORSE_FAILED = 0, 20
 """Exit codes of a horse that brought its execution to an end. Any other end is a lost worker's."""
 
@@ -138,11 +141,24 @@ class LeasedWorker(rq.Worker):
                 return self._horse(execution)
 
             with logs.bind(job_id=execution.job.id, execution_id=execution.id):
-                pid = fork(horse)
+                try:
+                    pid = fork(horse, hold=(GIVE_BACK, *_STOP))
+                except OSError as error:
+                    self._give_back(execution, error)
+                    return
                 self._tell_registry(WorkerStatus.BUSY)
                 self._bury(execution, self._watch(pid, execution))
         finally:
             self._seat.busy = False
+
+    def _give_back(self, execution: Execution, error: OSError) -> None:
+        """No process could be had for the job: others may have more room."""
+        _log.error("horse.not_born", f"No process could be begun for the job ({error.strerror}); it is given back")
+        try:
+            self._leases.release(execution)
+        except (LeaseLost, QueueUnavailable) as fault:
+            _log.warning("horse.unreported", f"It will be given back once its lease ends: {fault.message}")
+        self._stopping(AGAIN_SECONDS)
 
     def _watch(self, pid: int, execution: Execution) -> Ended:
         """Wait for the horse; ask it to give its job back when the grace is nearly over; end it when it is fenced."""
@@ -152,7 +168,7 @@ class LeasedWorker(rq.Worker):
             self._stopping(FETCH_WAIT_SECONDS)
             now = self._clock.monotonic()
             if self._grace_left(now) <= GIVE_BACK_SECONDS and not asked:
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, GIVE_BACK)
                 asked = True
             if now >= look:
                 look = now + LOOK_SECONDS

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -69,10 +69,11 @@ def end_with_parent(signal_number: int, expected_parent: int) -> None:
         os._exit(PARENT_GONE)
 
 
-def fork(child: Callable[[], int]) -> int:
+def fork(child: Callable[[], int], *, hold: Iterable[int] = ()) -> int:
     """Run `child` in a new process, which ends with the code it returns; the id of that process.
 
-    The child begins with default signal handlers and no signal blocked. What it raises is logged and ends it with
+    The child begins with default signal handlers and no signal blocked but those it is to `hold`, which wait until it
+    is ready for them and unblocks them. What it raises is logged and ends it with
     CRASHED; it never returns into the caller's stack, and runs no exit handlers of the parent's. A signal that comes
     in between waits, and meets either the parent with its own handlers or the child with default ones.
     Raises OSError when no process can be had, RuntimeError outside the main thread.
@@ -84,7 +85,7 @@ def fork(child: Callable[[], int]) -> int:
     try:
         pid = os.fork()
         if pid == 0:
-            _live(child)
+            _live(child, hold)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
@@ -108,12 +109,12 @@ def reap_one(pid: int, *, wait: bool = False) -> Ended | None:
     return Ended.of(found, status) if found else None
 
 
-def _live(child: Callable[[], int]) -> None:
+def _live(child: Callable[[], int], hold: Iterable[int]) -> None:
     """The child's whole life. Never returns."""
     code = CRASHED
     try:
         try:
-            _default_signals()
+            _default_signals(hold)
             code = int(child())
         except BaseException as error:  # noqa: BLE001 - above this lies the parent's stack, which is not ours
             _log.exception("process.crashed", "A fault ended the process", error, pid=os.getpid())
@@ -123,8 +124,8 @@ def _live(child: Callable[[], int]) -> None:
         os._exit(code if 0 <= code <= 255 else CRASHED)
 
 
-def _default_signals() -> None:
-    """Undo what the parent had set.
+def _default_signals(hold: Iterable[int]) -> None:
+    """Undo what the parent had set; the signals in `hold` stay blocked.
 
     What the parent ignores is ignored here too (SIGPIPE, as Python does; SIGHUP, as nohup does), but for the signals
     that ask a process to end.
@@ -135,7 +136,7 @@ def _default_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, hold)
 
 
 def _flush() -> None:

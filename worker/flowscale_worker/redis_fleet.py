@@ -17,9 +17,10 @@ from flowscale.clocks import Clock
 from flowscale.errors import FFmpegUnavailable, QueueUnavailable, SettingsError, StorageUnavailable
 from flowscale.jobs import JobState
 from flowscale.queues.base import Execution, QueuePolicy, WorkerReport
-from flowscale.queues.redis import open_work_queue
+from flowscale.queues.redis import RedisWorkQueue, open_work_queue
 from flowscale.queues.redis.connections import worker_client
 from flowscale.settings import Settings, tell_rq
+from flowscale.storage.base import Storage
 from flowscale.storage.local import LocalStorage
 from flowscale_worker.autoscale import Autoscale
 from flowscale_worker.chores import Chore
@@ -37,6 +38,9 @@ TEND_SECONDS = 1.0
 
 REPORT_SECONDS = 10.0
 """How often the fleet looks for FFmpeg and reports."""
+
+TIDY_SECONDS = 5.0
+"""How often outputs are looked for that lost executions stored."""
 
 LOOKS_BEFORE_GONE = 2
 """FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
@@ -82,7 +86,12 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
             lambda execution: render(execution, settings, policy, clock, tools),
         )
 
-    chores = (Chore("tend", TEND_SECONDS, queue.tend), Chore("report", REPORT_SECONDS, report))
+    storage = LocalStorage(settings.storage.dir)
+    chores = (
+        Chore("tend", TEND_SECONDS, queue.tend),
+        Chore("report", REPORT_SECONDS, report),
+        Chore("tidy", TIDY_SECONDS, lambda: tidy(queue, storage)),
+    )
     code = Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds).run()
     with suppress(QueueUnavailable):  # then the report ages
         queue.leave(name)
@@ -100,8 +109,9 @@ def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy,
 
 
 def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock: Clock, tools: Tools) -> int:
-    """A work horse's whole life, in its own process, which SIGTERM asks to give its job back."""
-    from flowscale_worker.leased_worker import HORSE_DONE, HORSE_FAILED
+    """A work horse's whole life, in its own process, which GIVE_BACK asks to give its job back. It is born with that
+    signal held, and with those that end processes."""
+    from flowscale_worker.leased_worker import GIVE_BACK, HORSE_DONE, HORSE_FAILED
 
     stopping = False
 
@@ -109,8 +119,10 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
         nonlocal stopping
         stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(GIVE_BACK, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the worker hears them too, and decides
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     queue = open_work_queue(settings.redis, policy, clock)
     storage, scratch = LocalStorage(settings.storage.dir), Scratch(settings.scratch_dir)
     try:
@@ -126,6 +138,20 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
         scratch.close()
         storage.close()
     return HORSE_FAILED if ended is not None and ended.state is JobState.ERROR else HORSE_DONE
+
+
+def tidy(queue: RedisWorkQueue, storage: Storage) -> None:
+    """Delete what executions that were lost had stored. Nobody else would: who ends a job may be lost straight after.
+
+    Raises QueueUnavailable; FlowScaleError of the storage, and then looks again next time.
+    """
+    for untidy in queue.untidy():
+        job = untidy.job
+        kept = job.output.key if job.output else None
+        for stored in list(storage.find(f"outputs/{job.id}/")):
+            if stored.key != kept:
+                storage.delete(stored.key)
+        queue.tidied(untidy)
 
 
 class Examiner:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flowscale.clocks import iso_utc
 from flowscale.errors import FlowScaleError, QueueUnavailable
+from flowscale.queues.base import JobQueue, WorkerReport
 from flowscale_api.deps import Gateway
 from flowscale_api.health.availability import best_report, ffmpeg_fault
 from flowscale_api.problems import error_body
@@ -18,16 +21,24 @@ async def ready_now(gateway: Gateway) -> tuple[Ready, FlowScaleError | None]:
     return Ready(ok=first is None, checks=checks, warnings=list(readings.warnings), error=error), first
 
 
-async def health_now(gateway: Gateway) -> tuple[Health, FlowScaleError | None]:
-    faults = list((await gateway.readiness.readings()).faults.values())
-    report, waiting, running = None, None, None
+async def _look(queue: JobQueue) -> tuple[WorkerReport | None, int, str | None] | QueueUnavailable:
+    """The best report, how many jobs wait, and the job that has run longest."""
     try:
-        report = best_report(await gateway.queue.workers())
-        depth = await gateway.queue.depth()
-        waiting = depth.waiting + depth.due + depth.delayed
-        running = next(iter(await gateway.queue.running()), None)
+        workers, depth, running = await asyncio.gather(queue.workers(), queue.depth(), queue.running())
     except QueueUnavailable as error:
-        faults.insert(0, error)  # what could not be read stays unknown: null, not 0
+        return error
+    return best_report(workers), depth.waiting + depth.due + depth.delayed, next(iter(running), None)
+
+
+async def health_now(gateway: Gateway) -> tuple[Health, FlowScaleError | None]:
+    # Both at once: a queue that is away takes each as long as a client may be kept waiting.
+    readings, seen = await asyncio.gather(gateway.readiness.readings(), _look(gateway.queue))
+    faults: list[FlowScaleError | None] = list(readings.faults.values())
+    report, waiting, running = None, None, None
+    if isinstance(seen, QueueUnavailable):
+        faults.insert(0, seen)  # what could not be read stays unknown: null, not 0
+    else:
+        report, waiting, running = seen
     faults.append(ffmpeg_fault(report))
     first: FlowScaleError | None = next((fault for fault in faults if fault), None)
     health = Health(

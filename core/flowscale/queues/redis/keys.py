@@ -116,6 +116,11 @@ class Keys:
         return self.of("aside")
 
     @property
+    def untidy(self) -> str:
+        """Ids of jobs that lost an execution, which may have stored an output that no job names."""
+        return self.of("untidy")
+
+    @property
     def idempotency(self) -> tuple[str, str]:
         """Idempotency-Keys, and when each is forgotten."""
         return self.of("idempotency"), self.of("idempotency", "until")

@@ -19,6 +19,7 @@ from flowscale.queues.redis.connections import as_fault
 from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.keys import Keys
 from flowscale.queues.redis.operations import Operations
+from flowscale.queues.redis.operations.tending import Untidy
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
 
 POLL_SECONDS = 1.0
@@ -131,6 +132,14 @@ class RedisWorkQueue:
         except BaseException:
             self._contact.lost()
             raise
+
+    def untidy(self) -> Sequence[Untidy]:
+        """Ended jobs that may have stored outputs which they do not name."""
+        return self._do(self._operations.untidy())
+
+    def tidied(self, untidy: Untidy) -> None:
+        """They are deleted; a job that lost an execution since stays noted."""
+        self._do(self._operations.tidied(untidy))
 
     def report(self, report: WorkerReport) -> None:
         self._do(self._operations.report(report))

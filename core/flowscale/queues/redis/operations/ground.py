@@ -92,7 +92,7 @@ class Ground:
             REPORT_KEPT_MS,
             CANDIDATES,
         )
-        return run_script("peek", keys, self._now(), AT_ONCE, *keep, REPORT_KEPT_MS, CANDIDATES)
+        return run_script("peek", keys, self._now(), AT_ONCE, *keep)
 
     def _look(self) -> Operation[Seen]:
         (answer,) = yield (self._peek(),)
@@ -111,4 +111,6 @@ class Ground:
     def _stall(self, job_id: str, priority: Priority, execution_id: str = "") -> Command:
         words = (LOST_WORKER.code, LOST_WORKER.message, TOO_MANY_LOST, CANCELLED.code, CANCELLED.message)
         head = (execution_id, self.policy.retry.max_stalls, *words)
-        return run_script("stall", self.keys.job_keys(job_id, priority), *self._head(job_id), *head)
+        return run_script(
+            "stall", (*self.keys.job_keys(job_id, priority), self.keys.untidy), *self._head(job_id), *head
+        )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from flowscale import logs
+from flowscale.jobs import Job
 from flowscale.queues.base import (
     REPORT_KEPT_MS,
     Tended,
@@ -17,11 +18,23 @@ from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.operations.replies import (
     Seen,
     run_id_in,
+    scores,
     seen_in,
 )
 from flowscale.queues.redis.scripts import Operation, command, run_script
 
+UNTIDY_AT_ONCE = 200
+"""Jobs that lost an execution, oldest first, looked at in one go; those that run again meanwhile are few."""
+
 _log = logs.get("queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Untidy:
+    """An ended job that lost an execution, whose output, if it stored one, no job names. `noted_ms`: when that was."""
+
+    job: Job
+    noted_ms: int
 
 
 class Tending(Ground):
@@ -75,6 +88,21 @@ class Tending(Ground):
     def _look_and_ask(self) -> Operation[tuple[Seen, str]]:
         answer, info = yield (self._peek(), command("INFO", "server"))
         return seen_in(answer), run_id_in(info)
+
+    def untidy(self) -> Operation[Sequence[Untidy]]:
+        (found,) = yield (command("ZRANGE", self.keys.untidy, 0, UNTIDY_AT_ONCE - 1, "WITHSCORES"),)
+        untidy = []
+        for name, at_ms in scores(found):
+            job_id = name.decode(errors="surrogateescape")
+            job = yield from self.find(job_id)
+            if job is None:
+                yield (command("ZREM", self.keys.untidy, job_id),)  # retired; whose an output is nobody knows any more
+            elif job.state.is_final:
+                untidy.append(Untidy(job, int(at_ms)))
+        return untidy
+
+    def tidied(self, untidy: Untidy) -> Operation[None]:
+        yield (run_script("tidied", (self.keys.untidy,), untidy.job.id, untidy.noted_ms),)
 
     def report(self, report: WorkerReport) -> Operation[None]:
         text = json.dumps(asdict(report), separators=(",", ":"))
