@@ -19,10 +19,11 @@ from contract.queue_harness import POLICY, enqueue, fetch, start_one
 from contract.test_redis_queue import RedisHarness
 from flowscale import jobs
 from flowscale.clocks import SystemClock
-from flowscale.errors import QueueFull
+from flowscale.errors import LeaseLost, QueueFull
 from flowscale.jobs import Job, JobState, Output, Priority
 from flowscale.names import job_id
 from flowscale.queues import base
+from flowscale.queues.base import Execution
 from flowscale.queues.figures import JOB_SECONDS_BUCKETS
 from flowscale.queues.redis import open_job_queue, open_work_queue, scripts
 from flowscale.queues.redis.keys import QUEUES, Keys
@@ -136,6 +137,28 @@ async def test_rqs_own_clean_up_takes_nothing_away(harness: RedisHarness) -> Non
     assert queue.work.commit(execution, an_output(execution)).state is JobState.DONE
 
 
+async def test_a_job_that_lost_an_execution_is_noted_until_it_is_tidied(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    reaped, killed, untouched = await start_one(queue), await start_one(queue), await start_one(queue)
+    queue.work.lose(killed)
+    harness.advance(POLICY.lease_ms)
+    queue.work.renew(untouched)
+    queue.work.tend()
+    assert harness.work.untidy() == []  # they run again: whoever renders them stores what is theirs
+    for execution in (fetch(queue), fetch(queue), untouched):
+        queue.work.commit(execution, an_output(execution))
+    noted = harness.work.untidy()
+    assert {untidy.job.id for untidy in noted} == {reaped.job.id, killed.job.id}
+    first, second = noted
+    harness.advance(1)
+    with pytest.raises(LeaseLost):  # a dead execution of a job that has ended: it may have stored something, too
+        queue.work.lose(Execution(first.job.attempts[0].worker, first.job, "worker-1"))
+    for untidy in noted:
+        harness.work.tidied(untidy)
+    assert [untidy.job.id for untidy in harness.work.untidy()] == [first.job.id]
+    assert second.noted_ms < harness.work.untidy()[0].noted_ms
+
+
 FIXED = {"queues", "counters", "durations", "joined", "turns"}
 """Keys that a queue without a job may have: what it has counted, and the names of its lines."""
 
@@ -160,6 +183,7 @@ async def test_a_queue_that_has_forgotten_its_jobs_has_its_fixed_keys_alone(harn
     harness.advance(60_000)
     for _ in range(4):
         queue.work.tend()
+    assert harness.work.untidy() == []  # jobs that are forgotten need no tidying
     left = {key.decode() for key in harness.server.admin().scan_iter(match=f"{harness.keys.prefix}*")}
     assert left == {harness.keys.of(name) for name in FIXED}
 
