@@ -73,11 +73,11 @@ bench-render: ## measures renders beside the bare ffmpeg command, and prints the
 
 bench-queue: ## measures the queue beside plain RQ (and BullMQ where Node is there), and prints the figures
 	@scripts/bootstrap python ffmpeg redis clips
-	PYTHONPATH=tests $(bin)/python bench/redis_queue.py $(ARGS)
+	PYTHONPATH=tests $(bin)/python -m bench.redis_queue $(ARGS)
 
 bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
 	@scripts/bootstrap python redis
-	PYTHONPATH=tests $(bin)/python bench/chaos.py $(ARGS)
+	PYTHONPATH=tests $(bin)/python -m bench.chaos $(ARGS)
 
 images: ## builds the images of compose.yaml with Docker, and prints their sizes
 	docker compose build

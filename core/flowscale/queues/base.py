@@ -273,7 +273,7 @@ class WorkQueue(Protocol):
 PRIORITY_ORDER: tuple[Priority, ...] = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 
-def estimate_wait_ms(position: int, running: int, slots: int, recent_ms: Sequence[int]) -> int | None:
+def estimate_wait_ms(position: int, running: int, slots: int, recent_ms: Sequence[float]) -> int | None:
     """Wait of the job at `position`: the mean of recent renders, over the slots that work through the line.
 
     None without a finished render to go by: an estimate is never invented. A free slot means no wait.

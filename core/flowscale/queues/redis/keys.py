@@ -8,6 +8,7 @@ All begin with the prefix, which is one hash tag: a clustered or serverless Redi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from flowscale.jobs import Priority
 from flowscale.queues.base import PRIORITY_ORDER
@@ -144,21 +145,24 @@ class Keys:
 
     def job_keys(self, job_id: str, priority: Priority) -> tuple[str, ...]:
         """The job's keys of every script (lua/shared.lua), in its order."""
-        queue = queue_name(priority)
-        registries = (self.of(kind, queue) for kind in ("wip", "scheduled", "finished", "failed"))
-        states = (self.in_state(state) for state in ("queued", "running", "done", "error"))
-        return (
-            self.record(job_id),
-            self.events(job_id),
-            self.log(job_id),
-            self.line(priority),
-            *registries,
-            self.leases,
-            self.delayed,
-            self.holders,
-            self.of("joined"),
-            *states,
-            *self.ended,
-            self.counters,
-            self.durations,
-        )
+        return (self.record(job_id), self.events(job_id), self.log(job_id), *_shared_keys(self, priority))
+
+
+@cache
+def _shared_keys(keys: Keys, priority: Priority) -> tuple[str, ...]:
+    """Those of a job's keys that it shares with others of its line. Made once: they are most of what is sent."""
+    queue = queue_name(priority)
+    registries = (keys.of(kind, queue) for kind in ("wip", "scheduled", "finished", "failed"))
+    states = (keys.in_state(state) for state in ("queued", "running", "done", "error"))
+    return (
+        keys.line(priority),
+        *registries,
+        keys.leases,
+        keys.delayed,
+        keys.holders,
+        keys.of("joined"),
+        *states,
+        *keys.ended,
+        keys.counters,
+        keys.durations,
+    )

@@ -10,7 +10,9 @@ if not state then return -1 end
 local ahead = 0
 if state == 'queued' then
     for line = 1, tonumber(ARGV[5]) - 1 do ahead = ahead + redis.call('LLEN', KEYS[21 + line]) end
-    local index = redis.call('LPOS', LINE, ID)
+    -- From the nearer end: so many joined after it, in any line. Listings ask for the newest.
+    local later = tonumber(redis.call('GET', JOINED) or 0) - tonumber(get('joined') or 0)
+    local index = redis.call('LPOS', LINE, ID, 'RANK', later < redis.call('LLEN', LINE) / 2 and -1 or 1)
     return index and ahead + index + 1 or 0
 elseif state == 'delayed' then
     for line = 1, 3 do ahead = ahead + redis.call('LLEN', KEYS[21 + line]) end

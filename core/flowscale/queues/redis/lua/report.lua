@@ -2,7 +2,7 @@
 -- Keep what a worker says of itself, and when it came by this server's clock.
 --
 -- KEYS  1  reports: by worker      2  when each came (ms)
--- ARGV  1  now      2  worker      3  the report as JSON
+-- ARGV  1  now      2  worker      3  how many renders it can do at once, a space, the report as JSON
 -- Result 1.
 local now = ARGV[1]
 if now == '' then

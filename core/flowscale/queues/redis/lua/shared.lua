@@ -139,5 +139,21 @@ local function end_in_error(code, message, retryable)
     enter('error')
 end
 
+-- What the wait of a job is estimated from: running jobs, renders that can run at once by workers that reported within
+-- `seen` ms (0: none did), and the mean length of the last renders in ms (empty: there were none).
+local function outlook(reports, reported, seen)
+    local slots, total = 0, 0
+    local fresh = redis.call('ZRANGEBYSCORE', reported, now - tonumber(seen) + 1, '+inf')
+    if #fresh > 0 then
+        for _, report in ipairs(redis.call('HMGET', reports, unpack(fresh))) do
+            slots = slots + (report and tonumber(string.match(report, '^%d+')) or 0)
+        end
+    end
+    local recent = redis.call('LRANGE', DURATIONS, 0, -1)
+    for _, ms in ipairs(recent) do total = total + tonumber(ms) end
+    local mean = #recent > 0 and string.format('%.17g', total / #recent) or ''
+    return redis.call('ZCARD', LEASES), slots, mean
+end
+
 -- The whole record: fields and values, then the lines of its log.
 local function record() return { redis.call('HGETALL', JOB), redis.call('LRANGE', LOGS, 0, -1) } end

@@ -6,18 +6,13 @@ from flowscale.errors import IllegalTransition
 from flowscale.jobs import Job, JobState
 from flowscale.queues import answers
 from flowscale.queues.base import (
-    RECENT_DURATIONS,
+    PRIORITY_ORDER,
     WORKER_SEEN_MS,
     Enqueued,
     Idempotency,
     estimate_wait_ms,
 )
 from flowscale.queues.redis.operations.ground import Ground
-from flowscale.queues.redis.operations.replies import (
-    mapping,
-    scores,
-    worker_report,
-)
 from flowscale.queues.redis.records import (
     to_record,
 )
@@ -44,7 +39,7 @@ class Accepting(Ground):
                 case b"exists":
                     return (yield from self._accepted_before(job))
                 case _:
-                    return (yield from self._enqueued(job, created=True))
+                    return _placed(job, *answer[1:], created=True)
 
     def _enqueue(self, job: Job, idempotency: Idempotency | None, gone: str) -> Command:
         keys = (
@@ -53,9 +48,11 @@ class Accepting(Ground):
             self.keys.every_job,
             *self.keys.lines,
             *self.keys.idempotency,
+            *self.keys.reports,
         )
         key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
-        head = (self.policy.max_waiting, key, fingerprint, self.policy.idempotency_ms, gone)
+        line = PRIORITY_ORDER.index(job.priority) + 1
+        head = (self.policy.max_waiting, key, fingerprint, self.policy.idempotency_ms, gone, line, WORKER_SEEN_MS)
         return run_script("enqueue", keys, *self._head(job.id), *head, *to_record(job))
 
     def _accepted_before(self, job: Job) -> Operation[Enqueued]:
@@ -87,18 +84,17 @@ class Accepting(Ground):
         return (yield from self._enqueued(job, created=False))
 
     def _enqueued(self, job: Job, *, created: bool) -> Operation[Enqueued]:
-        place, durations, depth, reports, ages = yield (
+        keys = (*self.keys.job_keys(job.id, job.priority), *self.keys.reports)
+        place, outlook = yield (
             self._position(job.id, job.priority),
-            command("LRANGE", self.keys.durations, 0, RECENT_DURATIONS - 1),
-            self._depth(),
-            command("HGETALL", self.keys.reports[0]),
-            command("ZRANGE", self.keys.reports[1], 0, -1, "WITHSCORES"),
+            run_script("outlook", keys, *self._head(job.id), WORKER_SEEN_MS),
         )
-        if place <= 0:
-            return Enqueued(job, 0, None, created)
-        now = int(depth[5])
-        heard = {name for name, at in scores(ages) if now - at < WORKER_SEEN_MS}
-        said = (worker_report(text) for name, text in mapping(reports).items() if name in heard)
-        slots = max(1, sum(report.slots for report in said if report is not None and report.problem is None))
-        recent = [int(duration) for duration in durations]
-        return Enqueued(job, place, estimate_wait_ms(place, depth[3], slots, recent), created)
+        return _placed(job, max(0, place), *outlook, created=created)
+
+
+def _placed(job: Job, place: int, running: int, slots: int, mean_ms: bytes, *, created: bool) -> Enqueued:
+    """The answer, from what the server said of the queue."""
+    if place == 0:
+        return Enqueued(job, 0, None, created)
+    recent = (float(mean_ms),) if mean_ms else ()
+    return Enqueued(job, place, estimate_wait_ms(place, running, max(1, slots), recent), created)

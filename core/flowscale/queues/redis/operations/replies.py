@@ -111,7 +111,7 @@ def event(number: bytes, fields: Mapping[bytes, bytes]) -> Event:
 
 def worker_report(text: bytes) -> WorkerReport | None:
     try:
-        return WorkerReport(**json.loads(text))
+        return WorkerReport(**json.loads(text.partition(b" ")[2]))
     except (ValueError, TypeError, RecursionError) as error:
         _log.warning("report.unreadable", "A worker's report cannot be read", reason=str(error))
         return None

@@ -105,7 +105,8 @@ class Tending(Ground):
         yield (run_script("tidied", (self.keys.untidy,), untidy.job.id, untidy.noted_ms),)
 
     def report(self, report: WorkerReport) -> Operation[None]:
-        text = json.dumps(asdict(report), separators=(",", ":"))
+        able = report.slots if report.problem is None else 0
+        text = f"{able} {json.dumps(asdict(report), separators=(',', ':'))}"
         yield (run_script("report", self.keys.reports, self._now(), report.worker, text),)
 
     def leave(self, worker: str) -> Operation[None]:
