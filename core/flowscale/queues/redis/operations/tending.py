@@ -46,6 +46,8 @@ class Tending(Ground):
         may_reap = contact.seen(monotonic(), seen.now_ms, run_id)
         promoted = yield from self._promote(seen.due)
         stalled = (yield from self._reap(seen.expired)) if may_reap else ()
+        if stalled:
+            seen = yield from self._look()  # jobs that ended by it make others go
         yield from self._retire((*seen.done, *seen.failed))
         yield from self._forget(seen)
         return Tended(promoted, stalled)
