@@ -10,8 +10,7 @@ import typer
 
 from flowscale.clocks import SystemClock
 from flowscale.errors import SettingsError
-from flowscale.queues.base import JobQueue, QueuePolicy
-from flowscale.queues.figures import Figures
+from flowscale.queues.base import Figures, JobQueue, QueuePolicy
 from flowscale.settings import Settings
 from flowscale_cli.screen import facts, say
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from flowscale.queues.figures import JOB_SECONDS_BUCKETS, Figures
+from flowscale.queues.base import Figures
+from flowscale.queues.figures import JOB_SECONDS_BUCKETS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

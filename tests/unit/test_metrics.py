@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flowscale.jobs import Failure, RetryPolicy
 from flowscale.metrics import render
-from flowscale.queues.base import Depth
-from flowscale.queues.figures import Figures, count_of_end
+from flowscale.queues.base import Depth, Figures
+from flowscale.queues.figures import count_of_end
 from flowscale.testing import START_MS, a_job, a_report
 
 _POLICY = RetryPolicy()

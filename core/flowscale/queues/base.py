@@ -16,12 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
-
-if TYPE_CHECKING:
-    from flowscale.queues.figures import Figures
 
 FAIRNESS_EVERY = 8
 """Priorities are strict, but every 8th job handed out is, of the heads of the lines, the one that has waited
@@ -116,6 +113,23 @@ class WorkerReport:
     ffmpeg_version: str | None
     problem: str | None = None
     slots: int = 1  # renders it does at once
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One reading. `counts` by the names that figures.py and lua/shared.lua use:
+
+    enqueued, started, released, stalled, fenced, refused; ended:done, ended:error; failed:CODE, retried:CODE;
+    took:BUCKET (jobs that took at most so many seconds and more than the bucket before), took:count, took:ms;
+    waited:ms (all the time jobs waited in a line before they were started)
+    """
+
+    depth: Depth
+    oldest_wait_ms: int | None  # None: nothing waits in a line
+    paused: bool
+    now_ms: int  # by the queue's clock
+    counts: Mapping[str, int] = field(default_factory=dict)
+    workers: Mapping[str, tuple[WorkerReport, int]] = field(default_factory=dict)  # the last report, and its age in ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The figures a queue keeps of all that ever passed through it, under the same names in every backend. Pure.
+"""What a queue counts of all that ever passed through it, under the same names in every backend. Pure.
 
 They are counted where the state changes, in the same step, so that they are exact whatever is killed. In Redis they
 belong to the queue, not to a process: every gateway shows the same ones.
@@ -7,30 +7,11 @@ belong to the queue, not to a process: every gateway shows the same ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from flowscale.jobs import Job, JobState
-from flowscale.queues.base import Depth, WorkerReport
 
 JOB_SECONDS_BUCKETS = (10, 30, 60, 120, 300, 600)
 """Seconds; fixed by the service FlowScale replaces."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One reading. `counts` by the names that the functions below and lua/shared.lua use:
-
-    enqueued, started, released, stalled, fenced, refused; ended:done, ended:error; failed:CODE, retried:CODE;
-    took:BUCKET (jobs that took at most so many seconds and more than the bucket before), took:count, took:ms;
-    waited:ms (all the time jobs waited in a line before they were started)
-    """
-
-    depth: Depth
-    oldest_wait_ms: int | None  # None: nothing waits in a line
-    paused: bool
-    now_ms: int  # by the queue's clock
-    counts: Mapping[str, int] = field(default_factory=dict)
-    workers: Mapping[str, tuple[WorkerReport, int]] = field(default_factory=dict)  # the last report, and its age in ms
 
 
 def count_of_end(job: Job) -> Mapping[str, int]:

@@ -33,6 +33,7 @@ from flowscale.queues.base import (
     Enqueued,
     Event,
     Execution,
+    Figures,
     Idempotency,
     JobPage,
     QueuePolicy,
@@ -40,7 +41,6 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
-from flowscale.queues.figures import Figures
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
 from flowscale.queues.memory.records import Records, elapsed_ms

@@ -13,8 +13,17 @@ from redis.exceptions import RedisError, ResponseError
 from flowscale import logs
 from flowscale.clocks import Clock
 from flowscale.jobs import Job, JobState
-from flowscale.queues.base import Depth, Enqueued, Event, Idempotency, JobPage, QueuePolicy, Tended, WorkerReport
-from flowscale.queues.figures import Figures
+from flowscale.queues.base import (
+    Depth,
+    Enqueued,
+    Event,
+    Figures,
+    Idempotency,
+    JobPage,
+    QueuePolicy,
+    Tended,
+    WorkerReport,
+)
 from flowscale.queues.redis.connections import as_fault, in_time
 from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.keys import Keys

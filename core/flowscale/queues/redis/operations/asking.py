@@ -11,10 +11,10 @@ from flowscale.queues.base import (
     REPORT_KEPT_MS,
     Depth,
     Event,
+    Figures,
     JobPage,
     WorkerReport,
 )
-from flowscale.queues.figures import Figures
 from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.operations.replies import (
     event,
