@@ -40,7 +40,10 @@ class Housekeeping:
         await self._close()
 
     async def _repeat(self) -> None:
-        await self._look()
+        try:
+            await self._look()
+        except Exception as error:  # noqa: BLE001 - only its warnings are missing; the queue must be tended all the same
+            _log.exception("housekeeping.fault", "A fault in looking what the queue's server risks", error)
         away = False
         while not self._stopping.is_set():
             try:

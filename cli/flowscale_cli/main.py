@@ -136,7 +136,8 @@ def run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0].startswith("flowscale"):
             raise
-        fail(SettingsError(f"this command needs the package {error.name}: install flowscale[api], which brings it"))
+        extra = "worker" if error.name == "rq" else "api"
+        fail(SettingsError(f"this command needs the package {error.name}: install flowscale[{extra}], which brings it"))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -66,6 +66,19 @@ class FiguresSuite:
         assert figures.oldest_wait_ms is None
         assert figures.counts["waited:ms"] == 7_000
 
+    async def test_a_job_that_is_given_back_waits_from_then_on(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        execution = await start_one(queue)
+        harness.advance(2_000)
+        queue.work.release(execution)
+        harness.advance(500)
+        assert (await queue.jobs.figures()).oldest_wait_ms == 500
+        lost = fetch(queue)
+        harness.advance(3_000)
+        queue.work.lose(lost)
+        fetch(queue)
+        assert (await queue.jobs.figures()).counts["waited:ms"] == 500
+
     async def test_retries_that_are_due_are_told_apart(self, harness: QueueHarness) -> None:
         queue = await harness.open()
         queue.work.fail(await start_one(queue), a_failure())

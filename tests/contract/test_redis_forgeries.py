@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ import redis
 
 from contract.queue_harness import OpenQueue, enqueue, fetch
 from contract.test_redis_queue import RedisHarness
-from flowscale.errors import JobNotFound
+from flowscale.errors import Conflict, JobNotFound
 from flowscale.jobs import JobState, Priority
 from flowscale.queues.base import Depth
 from flowscale.queues.redis.keys import Keys
@@ -173,4 +175,17 @@ async def test_no_question_of_a_gateway_trips_over_a_forged_job(
     except JobNotFound:
         assert (await queue.jobs.list(None, 10, None)).jobs == ()
     await queue.jobs.positions([job_id])
+    for leased in (job_id.encode(), b"\xff"):
+        place.client.zadd(place.keys.leases, {leased: 4e12})
+    place.client.rpush(place.keys.line(Priority.NORMAL), job_id)
+    await queue.jobs.running()
+    await queue.jobs.figures()
+    for question in (
+        queue.jobs.cancel,
+        queue.jobs.retry,
+        queue.jobs.position,
+        partial(queue.jobs.events, after=0, wait_s=0),
+    ):
+        with suppress(FlowScaleError):  # refused, as what does not exist or cannot be read; never a fault
+            await question(job_id)
     assert not place.marker.exists()

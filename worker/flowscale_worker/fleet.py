@@ -19,7 +19,6 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -42,8 +41,6 @@ KILL_WAIT_SECONDS = 5.0
 _ITS_JOB = "If it had a job, another worker gets it once the lease has run out."
 _ROOM = "Look at the machine's limits of processes and memory."
 _STOP = (signal.SIGTERM, signal.SIGINT)
-
-_Answer = TypeVar("_Answer")
 
 _log = logs.get("fleet")
 
@@ -92,7 +89,7 @@ class Fleet:
         self._stopping: float | None = None  # since when
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT, and then until all workers have left, which takes at most the grace; returns 0.
+        """Until SIGTERM or SIGINT, then until all workers left: at most the grace and KILL_WAIT_SECONDS. Returns 0.
 
         To be called once, in the main thread. Afterwards SIGTERM and SIGINT are ignored for good: nothing is left
         that they could end well, and the interpreter's own end would give them back their power to kill.

@@ -57,8 +57,9 @@ FENCED_SECONDS = 10.0
 GIVE_BACK = signal.SIGUSR1
 """Asks a horse to give its job back. Not SIGTERM, which a service manager sends to every process of the service."""
 
-HORSE_DONE, HORSE_FAILED = 0, 20
-"""Exit codes of a horse that brought its execution to an end. Any other end is a lost worker's."""
+HORSE_DONE, HORSE_FAILED, HORSE_OTHER = 0, 20, 21
+"""Exit codes of a horse that ended its execution: its job is done, is in error, or has gone on (tried again, given
+back, or another's). Any other end is a lost worker's."""
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -66,7 +67,7 @@ _log = logs.get("worker")
 
 
 class LeasedWorker(rq.Worker):
-    """`horse` is a work horse's whole life: it ends the execution and returns HORSE_DONE or HORSE_FAILED.
+    """`horse` is a work horse's whole life: it ends the execution and returns one of the codes above.
 
     `client` is for RQ's registry alone. Both it and `queue` are this process's own.
     """
@@ -80,7 +81,7 @@ class LeasedWorker(rq.Worker):
         clock: Clock,
         grace_seconds: float,
     ) -> None:
-        if not queue.prefix == RQ_KEY_PREFIX:
+        if queue.prefix != RQ_KEY_PREFIX:
             raise RuntimeError(f"RQ was loaded for the prefix {RQ_KEY_PREFIX!r}, the queue's is {queue.prefix!r}")
         super().__init__(
             list(QUEUES),
@@ -110,9 +111,12 @@ class LeasedWorker(rq.Worker):
         self._tell_registry(WorkerStatus.IDLE)
         while not self._stopping(0):
             execution = self._fetch()
-            if execution is not None:
+            if execution is not None and self._stopping(0):
+                self._give_back(execution)  # it came as we were told to stop
+            elif execution is not None:
                 self._carry_out(execution)
             self._tell_registry(WorkerStatus.IDLE)
+        self._give_up_unanswered()
         self._leave_registry()
         return 0
 
@@ -144,21 +148,31 @@ class LeasedWorker(rq.Worker):
                 try:
                     pid = fork(horse, hold=(GIVE_BACK, *_STOP))
                 except OSError as error:
-                    self._give_back(execution, error)
+                    _log.error(
+                        "horse.not_born", f"No process can be had for the job ({error.strerror}); others may have"
+                    )
+                    self._give_back(execution)
+                    self._stopping(AGAIN_SECONDS)
                     return
                 self._tell_registry(WorkerStatus.BUSY)
                 self._bury(execution, self._watch(pid, execution))
         finally:
             self._seat.busy = False
 
-    def _give_back(self, execution: Execution, error: OSError) -> None:
-        """No process could be had for the job: others may have more room."""
-        _log.error("horse.not_born", f"No process could be begun for the job ({error.strerror}); it is given back")
+    def _give_back(self, execution: Execution) -> None:
+        """An execution that was not begun."""
         try:
             self._leases.release(execution)
         except (LeaseLost, QueueUnavailable) as fault:
             _log.warning("horse.unreported", f"It will be given back once its lease ends: {fault.message}")
-        self._stopping(AGAIN_SECONDS)
+
+    def _give_up_unanswered(self) -> None:
+        """Give back what a fetch may have got whose answer was lost."""
+        try:
+            while (execution := self._leases.recover(self.name)) is not None:
+                self._give_back(execution)
+        except QueueUnavailable as error:
+            _log.warning("horse.unreported", f"Jobs may wait until their lease ends: {error.message}")
 
     def _watch(self, pid: int, execution: Execution) -> Ended:
         """Wait for the horse; ask it to give its job back when the grace is nearly over; end it when it is fenced."""
@@ -195,8 +209,9 @@ class LeasedWorker(rq.Worker):
     def _bury(self, execution: Execution, ended: Ended) -> None:
         if ended.code in (HORSE_DONE, HORSE_FAILED):
             self._count(ended.code == HORSE_DONE)
+        if ended.code in (HORSE_DONE, HORSE_FAILED, HORSE_OTHER):
             return
-        _log.error("horse.lost", f"The process that rendered the job was lost ({ended}); the job is given back")
+        _log.error("horse.lost", f"The process that rendered the job was lost ({ended})")
         try:
             self._leases.lose(execution)
         except LeaseLost:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -29,7 +30,6 @@ from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Tools, find_tools
 from flowscale_worker.fleet import Fleet, hold_signals
 from flowscale_worker.kit import Kit
-from flowscale_worker.processes import end_with_parent
 from flowscale_worker.scratch import Scratch
 from flowscale_worker.seats import Census, Seat
 
@@ -46,7 +46,7 @@ LOOKS_BEFORE_GONE = 2
 """FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
 
 Render = Callable[[Execution], int]
-"""A work horse's life: ends the execution, and returns HORSE_DONE or HORSE_FAILED (leased_worker.py)."""
+"""A work horse's life: ends the execution, and returns HORSE_DONE, HORSE_FAILED or HORSE_OTHER (leased_worker.py)."""
 
 _log = logs.get("worker")
 
@@ -55,11 +55,14 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
     """Until SIGTERM; the exit code. Raises SettingsError for a scratch folder or a storage that cannot be used."""
     hold_signals()
     tell_rq(settings.redis.prefix)
+    import_module("flowscale_worker.leased_worker")  # RQ, which reads its prefix now, once for all workers
     _check_folders(settings)
     examiner = Examiner(settings)
     queue = open_work_queue(settings.redis, policy, clock)
-    most = settings.worker.max_workers if autoscale else settings.worker.concurrency
-    sizing = Autoscale(queue.depth, settings.worker.concurrency, most) if autoscale else None
+    least = settings.worker.concurrency
+    most = max(least, settings.worker.max_workers) if autoscale else least
+    sizing = Autoscale(queue.depth, least, most) if autoscale else None
+    _warn_of_risks(queue)
 
     def wanted(census: Census) -> int:
         if examiner.tools is None:
@@ -102,7 +105,6 @@ def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy,
     """A worker's whole life, in its own process."""
     from flowscale_worker.leased_worker import LeasedWorker  # RQ reads its prefix when it is imported
 
-    end_with_parent(signal.SIGKILL, fleet_pid)
     queue = open_work_queue(settings.redis, policy, clock)
     client = worker_client(settings.redis)
     return LeasedWorker(seat, queue, client, horse, clock, settings.worker.shutdown_grace_seconds).live()
@@ -111,7 +113,7 @@ def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy,
 def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock: Clock, tools: Tools) -> int:
     """A work horse's whole life, in its own process, which GIVE_BACK asks to give its job back. It is born with that
     signal held, and with those that end processes."""
-    from flowscale_worker.leased_worker import GIVE_BACK, HORSE_DONE, HORSE_FAILED
+    from flowscale_worker.leased_worker import GIVE_BACK, HORSE_DONE, HORSE_FAILED, HORSE_OTHER
 
     stopping = False
 
@@ -137,7 +139,19 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
     finally:
         scratch.close()
         storage.close()
-    return HORSE_FAILED if ended is not None and ended.state is JobState.ERROR else HORSE_DONE
+    return (
+        {JobState.DONE: HORSE_DONE, JobState.ERROR: HORSE_FAILED}.get(ended.state, HORSE_OTHER)
+        if ended
+        else HORSE_OTHER
+    )
+
+
+def _warn_of_risks(queue: RedisWorkQueue) -> None:
+    try:
+        for warning in queue.warnings():
+            _log.warning("queue.at_risk", warning)
+    except QueueUnavailable:
+        return  # the fleet's chores say so; gateways warn, too
 
 
 def tidy(queue: RedisWorkQueue, storage: Storage) -> None:
@@ -146,11 +160,14 @@ def tidy(queue: RedisWorkQueue, storage: Storage) -> None:
     Raises QueueUnavailable; FlowScaleError of the storage, and then looks again next time.
     """
     for untidy in queue.untidy():
-        job = untidy.job
-        kept = job.output.key if job.output else None
-        for stored in list(storage.find(f"outputs/{job.id}/")):
-            if stored.key != kept:
-                storage.delete(stored.key)
+        # What is listed first belongs to executions whose end the record, read after it, knows.
+        stored = [each.key for each in storage.find(f"outputs/{untidy.job.id}/")]
+        job = queue.find(untidy.job.id)
+        if job is None or not job.state.is_final:
+            continue  # somebody retried it
+        for key in stored:
+            if job.output is None or key != job.output.key:
+                storage.delete(key)
         queue.tidied(untidy)
 
 

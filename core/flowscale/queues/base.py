@@ -42,7 +42,7 @@ class QueuePolicy:
     """The queue's limits. Times in ms, counts in jobs."""
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    lease_ms: int = 20_000  # four missed renewals at the worker's 5 s
+    lease_ms: int = 20_000  # many times the second between two renewals
     max_waiting: int = 10_000  # more than this waiting: QueueFull
     keep_done: int = 100  # fixed by the service FlowScale replaces
     keep_failed: int = 50  # fixed by the service FlowScale replaces

@@ -349,7 +349,7 @@ class MemoryQueue:
         """Record a job whose execution ended early; unless that ended the job too, it is the next of its line."""
         self._let_go(job)
         if job.state is JobState.QUEUED:
-            self._lines.give_back(place)
+            self._lines.give_back(place, self._now())
             self._changed.notify()
         return job
 

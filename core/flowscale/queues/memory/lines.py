@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowscale.jobs import Priority
 from flowscale.queues.base import FAIRNESS_EVERY, PRIORITY_ORDER
@@ -21,7 +21,7 @@ class Place:
     job_id: str
     priority: Priority
     since: int
-    since_ms: int  # when it joined, by the queue's own clock
+    since_ms: int  # when it joined or was given back, by the queue's own clock
 
 
 class Line:
@@ -82,9 +82,9 @@ class Lines:
         heads = (line.head() for line in self._lines.values())
         return min((head.since_ms for head in heads if head is not None), default=None)
 
-    def give_back(self, place: Place) -> None:
-        """To the head of its line; it has waited since it first joined."""
-        self._lines[place.priority].prepend(place)
+    def give_back(self, place: Place, now: int) -> None:
+        """To the head of its line; it keeps its turn, but waits from now on."""
+        self._lines[place.priority].prepend(replace(place, since_ms=now))
 
     def leave(self, job_id: str, priority: Priority) -> None:
         self._lines[priority].remove(job_id)

@@ -243,15 +243,16 @@ async def _introduce_gateway(connection: aio.Connection) -> None:
 
 def _gateway_login(address: RedisAddress) -> Callable[[aio.Connection], Awaitable[None]]:
     words = _login(address)
+    without: set[tuple[str, int]] = set()  # sentinels that want none, or another, which they say when they are asked
 
     async def log_in(connection: aio.Connection) -> None:
         await connection.on_connect_check_health(check_health=False)
-        if words:
+        if words and (connection.host, connection.port) not in without:
             try:
                 await connection.send_command(*words, check_health=False)
                 await connection.read_response()
             except redis.AuthenticationError:
-                words.clear()
+                without.add((connection.host, connection.port))
                 raise  # and the retry goes on without
 
     return log_in
@@ -311,15 +312,16 @@ def _introduce_worker(connection: redis.Connection) -> None:
 
 def _worker_login(address: RedisAddress) -> Callable[[redis.Connection], None]:
     words = _login(address)
+    without: set[tuple[str, int]] = set()  # as in the gateway
 
     def log_in(connection: redis.Connection) -> None:
         connection.on_connect_check_health(check_health=False)
-        if words:
+        if words and (connection.host, connection.port) not in without:
             try:
                 connection.send_command(*words, check_health=False)
                 connection.read_response()
             except redis.AuthenticationError:
-                words.clear()
+                without.add((connection.host, connection.port))
                 raise  # as in the gateway
 
     return log_in

@@ -40,7 +40,8 @@ _BY_WORD = {
     "MISCONF": "cannot save to its disk and therefore takes no jobs; make room on that disk, or look into its log",
     "NOREPLICAS": "has too few replicas in step to take jobs (min-replicas-to-write); bring them back",
     "BUSY": "is held up by a script that runs too long; look into its log, and end it with SCRIPT KILL",
-    "MOVED": "is one node of a cluster and not the one that holds our keys; put the cluster's own address there",
+    "MOVED": "is one node of a cluster and not the one that holds our keys; name the one "
+    "that does, or a proxy before the cluster",
     "CLUSTERDOWN": "belongs to a cluster that is down; look at the cluster",
     "CROSSSLOT": "wants all keys of a script in one slot; FLOWSCALE_REDIS_PREFIX must be one hash tag",
     "NOPERM": "forbids our user a command or a key; allow it all commands but the dangerous ones, on all keys and "

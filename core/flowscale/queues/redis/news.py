@@ -112,7 +112,7 @@ class News:
                     elif message["type"] == "subscribe":
                         self._subscribed.set()
                     elif message["type"] == "message":
-                        for waiting in self._waiting.get(message["data"].decode(), ()):
+                        for waiting in self._waiting.get(message["data"].decode(errors="surrogateescape"), ()):
                             waiting.tell()
             finally:
                 self._subscribed.clear()

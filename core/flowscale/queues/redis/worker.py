@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.client import PubSub
+from redis.exceptions import RedisError, ResponseError
 
 from flowscale.clocks import Clock
 from flowscale.errors import QueueUnavailable
@@ -21,6 +22,7 @@ from flowscale.queues.redis.keys import Keys
 from flowscale.queues.redis.operations import Operations
 from flowscale.queues.redis.operations.tending import Untidy
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
+from flowscale.queues.redis.server import read_facts_now, warnings
 
 POLL_SECONDS = 1.0
 """A worker that waits looks this often by itself: a wake-up may be lost."""
@@ -53,32 +55,59 @@ class RedisWorkQueue:
         self._operations = Operations(keys, policy, chance, now)
         self._contact = contact or Contact(policy.lease_ms)
         self._lock = threading.Lock()
+        self._ears = threading.local()
         self._unanswered: dict[str, list[str]] = {}  # by worker: executions whose start may have happened
 
     def fetch(self, worker: str, wait_s: float) -> Execution | None:
-        execution, pause = self._try(worker, wait_s)
+        execution, _ = self._try(worker, wait_s)
         if execution is not None or wait_s <= 0:
             return execution
         try:
-            # Listening first: what joined before it began is found now, what joins later is heard.
-            with self._client.pubsub() as pubsub:  # type: ignore[no-untyped-call]  # the library is typed in part
-                pubsub.subscribe(self._keys.wake)
-                pubsub.get_message(timeout=POLL_SECONDS)
-                left = wait_s
-                while True:
-                    execution, pause = self._try(worker, left)
-                    if execution is not None or left <= 0:
-                        return execution
-                    before = self._clock.monotonic()
-                    told = pubsub.get_message(timeout=pause)
-                    # A pause that ran out has passed, whatever an injected clock says of it.
-                    left -= max(self._clock.monotonic() - before, 0 if told else pause)
+            execution = self._wait(worker, wait_s)
         except (RedisError, OSError) as error:
+            self._deafen()
             raise as_fault(error, self._where) from error
+        except BaseException:
+            self._deafen()
+            raise
+        if execution is not None:
+            self._deafen()  # nobody would take the messages while it works
+        return execution
+
+    def _wait(self, worker: str, wait_s: float) -> Execution | None:
+        # Listening first: what joined before it began is found now, what joins later is heard.
+        pubsub = self._listen()
+        left = wait_s
+        while True:
+            execution, pause = self._try(worker, left)
+            if execution is not None or left <= 0:
+                return execution
+            before = self._clock.monotonic()
+            told = pubsub.get_message(timeout=pause)
+            # A pause that ran out has passed, whatever an injected clock says of it.
+            left -= max(self._clock.monotonic() - before, 0 if told else pause)
+
+    def _listen(self) -> PubSub:
+        """This thread's ear on the wake-ups, kept from one wait to the next; what it heard in between is dropped."""
+        pubsub: PubSub | None = getattr(self._ears, "pubsub", None)
+        if pubsub is None:
+            pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]  # the library is typed in part
+            self._ears.pubsub = pubsub
+            pubsub.subscribe(self._keys.wake)
+            pubsub.get_message(timeout=POLL_SECONDS)
+        while pubsub.get_message(timeout=0) is not None:
+            continue
+        return pubsub
+
+    def _deafen(self) -> None:
+        pubsub: PubSub | None = getattr(self._ears, "pubsub", None)
+        if pubsub is not None:
+            self._ears.pubsub = None
+            pubsub.close()
 
     def _try(self, worker: str, left: float) -> tuple[Execution | None, float]:
         """One try, and for how long to wait (s) before the next."""
-        if (lost := self._recover(worker)) is not None:
+        if (lost := self.recover(worker)) is not None:
             return lost, 0
         execution_id = uuid4().hex
         try:
@@ -91,7 +120,8 @@ class RedisWorkQueue:
         pause = min(left, POLL_SECONDS)
         return fetched.execution, pause if fetched.due_in_ms is None else min(pause, fetched.due_in_ms / 1000)
 
-    def _recover(self, worker: str) -> Execution | None:
+    def recover(self, worker: str) -> Execution | None:
+        """An execution that this worker's fetch started, and whose answer was lost. Fetch begins with it."""
         with self._lock:
             unanswered = self._unanswered.pop(worker, [])
         while unanswered:
@@ -133,6 +163,10 @@ class RedisWorkQueue:
             self._contact.lost()
             raise
 
+    def find(self, job_id: str) -> Job | None:
+        """The job's record; None when it is kept no longer."""
+        return self._do(self._operations.find(job_id))
+
     def untidy(self) -> Sequence[Untidy]:
         """Ended jobs that may have stored outputs which they do not name."""
         return self._do(self._operations.untidy())
@@ -156,11 +190,21 @@ class RedisWorkQueue:
         """What every key begins with."""
         return self._keys.prefix
 
+    def warnings(self) -> Sequence[str]:
+        """As JobQueue.warnings."""
+        try:
+            return warnings(read_facts_now(self._client))
+        except ResponseError:
+            return ()  # it may not be asked
+        except (RedisError, OSError) as error:
+            raise as_fault(error, self._where) from error
+
     def depth(self) -> Depth:
         """As JobQueue.depth."""
         return self._do(self._operations.depth())
 
     def close(self) -> None:
+        self._deafen()
         self._client.close()
 
     def _do(self, operation: Operation[_Answer]) -> _Answer:

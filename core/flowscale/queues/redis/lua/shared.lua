@@ -1,7 +1,7 @@
 -- What every script begins with: the clock, the names of a job's keys, and the steps several scripts share.
 -- Put before each script's own text by scripts.py. It writes nothing by itself.
 --
--- KEYS of a script that works on one job ("the job's keys", keys.py: JobKeys) are always these, in this order:
+-- KEYS of a script that works on one job ("the job's keys", keys.py: job_keys) are always these, in this order:
 local JOB, EVENTS, LOGS = KEYS[1], KEYS[2], KEYS[3] -- the record (RQ's job hash), its events (stream), its log (list)
 local LINE, WIP, SCHEDULED, FINISHED, FAILED = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8] -- RQ's, of the job's queue
 local LEASES, DELAYED = KEYS[9], KEYS[10] -- job id by ms: when the lease ends, when the retry is due
@@ -82,8 +82,9 @@ local function join()
     redis.call('PUBLISH', WAKE, ID)
 end
 
--- To the head of its line; it keeps its turn.
+-- To the head of its line; it keeps its turn, but waits from now on.
 local function give_back()
+    redis.call('HSET', JOB, 'joined_ms', digits(now))
     redis.call('LPUSH', LINE, ID)
     redis.call('PUBLISH', WAKE, ID)
 end
@@ -111,7 +112,7 @@ local function end_attempt(code, message)
     let_go()
 end
 
--- Count a job that has ended, and how long it took from its first start (buckets in s: metrics.py; a test compares).
+-- Count a job that has ended, and how long it took from its first start (buckets in s: figures.py; a test compares).
 local function count_end(status)
     count('ended:' .. status)
     local started = get('started_ms')

@@ -4,19 +4,21 @@
 -- KEYS  1..20  the job's keys, of any candidate (the chosen one's take their place)
 --       21..23 the lines high, normal, low      24..26 RQ's registries of started jobs, likewise
 --       27     how many jobs were handed out      28  entries set aside: id by ms
---       29...  record, events and log of each candidate
+--       29     RQ's suspension flag
+--       30...  record, events and log of each candidate
 -- ARGV  1..4   now, job id, two channels
 --       5      execution id     6  worker     7  lease ms     8  fairness: every so many turns are the longest wait's
 --       9      largest spec in bytes      10  entries set aside that are kept at most
---       11...  id and RQ data of each candidate
--- Result {'started', record, log}; {'none'} when no job waits; {'look'} when the next job is no candidate, or was no job
+--       11     s for which the record of such an entry stays to be looked at
+--       12...  id and RQ data of each candidate
+-- Result {'started', record, log}; {'none'} when no job waits, or all are held up; {'look'} when the next job is no candidate, or was no job
 --        of ours that waits: look again; {'aside', id} when what was next is nothing of ours.
 -- Guarantees: the id leaves its line and the job is leased in one step; called again with the same execution id (its
 --        answer was lost) it gives the same job. An entry whose record is missing or was not written by FlowScale
 --        (another function, pickled data, an oversized spec) is never handed out: it is set aside and counted.
 local candidates = {}
-for index = 11, #ARGV, 2 do
-    candidates[ARGV[index]] = { keys = 29 + (index - 11) / 2 * 3, data = ARGV[index + 1] }
+for index = 12, #ARGV, 2 do
+    candidates[ARGV[index]] = { keys = 30 + (index - 12) / 2 * 3, data = ARGV[index + 1] }
 end
 
 local function choose(id)
@@ -32,6 +34,8 @@ if held then
     local again = record()
     return { 'started', again[1], again[2] }
 end
+
+if redis.call('EXISTS', KEYS[29]) == 1 then return { 'none' } end
 
 local fair = (tonumber(redis.call('GET', KEYS[27]) or 0) + 1) % tonumber(ARGV[8]) == 0
 local line, longest
@@ -55,6 +59,7 @@ if not ours or not RQ_STATUS[state] then
     redis.call('ZADD', KEYS[28], now, ID)
     redis.call('ZREMRANGEBYRANK', KEYS[28], 0, -1 - tonumber(ARGV[10]))
     for _, index in pairs(INDEX) do redis.call('ZREM', index, ID) end
+    for _, key in ipairs({ JOB, EVENTS, LOGS }) do redis.call('EXPIRE', key, ARGV[11]) end
     count('refused')
     return { 'aside', ID }
 end

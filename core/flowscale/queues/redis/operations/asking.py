@@ -24,9 +24,6 @@ from flowscale.queues.redis.operations.replies import (
     scores,
     worker_report,
 )
-from flowscale.queues.redis.records import (
-    from_record,
-)
 from flowscale.queues.redis.scripts import Argument, Operation, command, run_script
 
 
@@ -89,7 +86,7 @@ class Asking(Ground):
         (leased,) = yield (command("ZRANGE", self.keys.leases, 0, -1),)
         if not leased:
             return ()
-        job_ids = [job_id.decode() for job_id in leased]
+        job_ids = ids(leased)
         since = yield [
             command("HGET", self.keys.record(job_id), "execution_started_ms", forgiving=True) for job_id in job_ids
         ]
@@ -165,4 +162,7 @@ class Asking(Ground):
     def _answered(self, job_id: str, answer: Any) -> Job:
         if answer[0] == b"missing":
             raise answers.job_not_found(job_id)
-        return from_record(job_id, mapping(answer[1]), answer[2])
+        job = job_in(job_id, answer[1], answer[2])
+        if job is None:
+            raise answers.job_not_found(job_id)
+        return job

@@ -18,6 +18,7 @@ from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.operations.replies import (
     Seen,
     job_id_in,
+    job_in,
     mapping,
 )
 from flowscale.queues.redis.records import (
@@ -32,6 +33,9 @@ from flowscale.queues.redis.scripts import Argument, Command, Operation, command
 
 ASIDE_KEPT = 1_000
 """Refused entries that are remembered, newest last."""
+
+ASIDE_SECONDS = 24 * 3600
+"""How long the record of a refused entry stays to be looked at."""
 
 _log = logs.get("queue")
 
@@ -84,11 +88,12 @@ class Executions(Ground):
         first = next(head for heads in seen.heads for head in heads)
         lines, started = self.keys.lines, [self.keys.started(priority) for priority in PRIORITY_ORDER]
         keys = [*self.keys.job_keys(first, Priority.NORMAL), *lines, *started, self.keys.turns, self.keys.aside]
+        keys.append(self.keys.suspended)
         arguments: list[Argument] = []
         for job_id in dict.fromkeys(head for heads in seen.heads for head in heads):
             keys += [self.keys.record(job_id), self.keys.events(job_id), self.keys.log(job_id)]
             arguments += [job_id, task_data(job_id)]
-        head = (execution_id, worker, self.policy.lease_ms, FAIRNESS_EVERY, SPEC_BYTES, ASIDE_KEPT)
+        head = (execution_id, worker, self.policy.lease_ms, FAIRNESS_EVERY, SPEC_BYTES, ASIDE_KEPT, ASIDE_SECONDS)
         return run_script("start", keys, *self._head(first), *head, *arguments)
 
     def _execution(
@@ -102,8 +107,8 @@ class Executions(Ground):
         except Unreadable as error:
             _log.error("entry.refused", "A record of the queue cannot be read; it was set aside", reason=str(error))
             priority = priority_of(fields.get(b"priority"))
-            keys = (*self.keys.job_keys(job_id, priority), self.keys.aside)
-            yield (run_script("aside", keys, *self._head(job_id), execution_id, ASIDE_KEPT),)
+            keys = (*self.keys.job_keys(job_id, priority), self.keys.aside, self.keys.every_job)
+            yield (run_script("aside", keys, *self._head(job_id), execution_id, ASIDE_KEPT, ASIDE_SECONDS),)
             return None
 
     def is_held(self, execution: Execution) -> Operation[bool]:
@@ -153,6 +158,7 @@ def _require_held(execution: Execution, answer: Any) -> None:
 
 
 def _ended(execution: Execution, answer: Any) -> Job:
-    if answer[0] in (b"lost", b"held"):
+    job = None if answer[0] in (b"lost", b"held") else job_in(execution.job.id, answer[1], answer[2])
+    if job is None:
         raise answers.lease_lost(execution.job.id, execution.id)
-    return from_record(execution.job.id, mapping(answer[1]), answer[2])
+    return job

@@ -85,7 +85,9 @@ def scores(flat: Any) -> list[tuple[bytes, float]]:
 
 
 def run_id_in(info: Any) -> str:
-    """Of the server's INFO; "" where it is not told."""
+    """Of the server's INFO; "" where it is not told, or may not be asked."""
+    if info is None:
+        return ""
     if isinstance(info, Mapping):
         return str(info.get("run_id", ""))
     for line in info.decode(errors="replace").splitlines():

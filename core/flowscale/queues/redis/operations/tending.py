@@ -88,7 +88,7 @@ class Tending(Ground):
             yield batch
 
     def _look_and_ask(self) -> Operation[tuple[Seen, str]]:
-        answer, info = yield (self._peek(), command("INFO", "server"))
+        answer, info = yield (self._peek(), command("INFO", "server", forgiving=True))
         return seen_in(answer), run_id_in(info)
 
     def untidy(self) -> Operation[Sequence[Untidy]]:
