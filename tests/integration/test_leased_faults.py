@@ -81,13 +81,18 @@ def a_killed_worker(stage: Stage) -> None:
         stalled_once(site, job_id)
 
 
+def whole(fleet: Fleet) -> list[psutil.Process]:
+    """All that descends from a fleet whose two workers render; nothing while one only looks at its source."""
+    family = fleet.descendants()
+    encoding = [process for process in fleet.ffmpegs() if process.name() == "ffmpeg"]
+    return family if len(family) == 6 and len(encoding) == 2 else []
+
+
 def a_killed_fleet(stage: Stage) -> None:
     with stage.site() as site:
         fleet = site.fleet(2)
         job_ids = [site.submit(6) for _ in range(2)]
-        until(lambda: len(fleet.ffmpegs()) == 2, "two renders")
-        family = fleet.descendants()
-        assert len(family) == 6
+        family = until(lambda: whole(fleet), "two workers, each with a horse and an FFmpeg that encodes")
         other = site.fleet(2).ready(2)
         killed_ms = SystemClock().now_ms()
         fleet.kill()

@@ -164,7 +164,7 @@ def a_stop_while_idle(stage: Stage) -> None:
 
 
 def a_stop_while_one_fetches(stage: Stage) -> None:
-    """SIGTERM comes between the look at the queue and the start: the job that was started is not dropped."""
+    """SIGTERM comes between the look at the queue and the start: the job that was started is given back, not begun."""
     with stage.site() as site:
         notes = site.folder / "notes"
         notes.mkdir()
@@ -175,7 +175,10 @@ def a_stop_while_one_fetches(stage: Stage) -> None:
         fleet.signal()
         fleet.workers()[0].send_signal(signal.SIGTERM)
         (notes / "0-0.go").touch()
-        ran_once(site, fleet, job_id)
+        assert fleet.wait() == 0
+        assert not fleet.events("execution.started")
+        site.fleet()
+        untouched(site, job_id)
 
 
 SCENES: tuple[Scene, ...] = (
