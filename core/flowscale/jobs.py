@@ -27,6 +27,9 @@ from flowscale.errors import IllegalTransition
 LOG_LINES_KEPT = 40
 """Lines of a job's log kept in its record, newest last (the `logsTail` of the contract)."""
 
+ATTEMPTS_KEPT = 50
+"""Ended executions kept in a job's record, newest last: retries by hand have no end."""
+
 LOG_LINE_LENGTH = 400
 """Longest kept log line in characters."""
 
@@ -238,7 +241,7 @@ class Job:
 
     def _end_execution(self, now_ms: int, failure: Failure | None) -> Job:
         attempt = Attempt(
-            number=len(self.attempts) + 1,
+            number=self.attempts[-1].number + 1 if self.attempts else 1,
             started_ms=self.execution_started_ms if self.execution_started_ms is not None else now_ms,
             ended_ms=now_ms,
             worker=self.worker or "",
@@ -247,7 +250,7 @@ class Job:
         )
         return replace(
             self,
-            attempts=(*self.attempts, attempt),
+            attempts=(*self.attempts, attempt)[-ATTEMPTS_KEPT:],
             execution_id=None,
             worker=None,
             execution_started_ms=None,

@@ -69,6 +69,7 @@ def _executions(counts: Mapping[str, int]) -> Iterator[Metric]:
         "flowscale_job_stalls": ("stalled", "Executions whose worker was lost"),
         "flowscale_job_releases": ("released", "Executions that a stopping worker gave back"),
         "flowscale_fenced_commits": ("fenced", "Ends of executions that were refused because the lease was lost"),
+        "flowscale_queue_adopted": ("adopted", "Waiting jobs that stood in no line, and were put back"),
         "flowscale_queue_refused": ("refused", "Entries of the queue that were nothing of ours, and set aside"),
     }
     for name, (count, text) in simple.items():

@@ -24,7 +24,7 @@ from contract.queue_harness import (
     start_one,
 )
 from flowscale.errors import JobNotFound, LeaseLost
-from flowscale.jobs import CANCELLED, LOG_LINES_KEPT, Attempt, JobState, Priority
+from flowscale.jobs import ATTEMPTS_KEPT, CANCELLED, LOG_LINES_KEPT, Attempt, JobState, Priority
 from flowscale.queues.base import FAIRNESS_EVERY, Depth, Execution, Tended
 from flowscale.testing import START_MS, a_failure, a_job, an_output
 
@@ -268,6 +268,20 @@ class EndSuite:
         assert fetch_all(queue) == []
 
 
+class AttemptsSuite:
+    async def test_the_last_attempts_are_kept_and_their_numbers_go_on(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        await enqueue(queue)
+        failure = a_failure("INVALID_MEDIA", retryable=False)
+        for number in range(1, ATTEMPTS_KEPT + 4):
+            failed = queue.work.fail(fetch(queue), replace(failure, message='},{"' + str(number)))
+            await queue.jobs.retry(failed.id)
+        kept = (await queue.jobs.get(failed.id)).attempts
+        assert [attempt.number for attempt in kept] == list(range(4, ATTEMPTS_KEPT + 4))
+        assert [attempt.message for attempt in kept] == ['},{"' + str(attempt.number) for attempt in kept]
+        assert {(attempt.started_ms, attempt.ended_ms) for attempt in kept} == {(START_MS, START_MS)}
+
+
 class RetireSuite:
     async def _end(self, queue: OpenQueue, harness: QueueHarness, count: int, *, done: bool) -> list[str]:
         ended = []
@@ -372,5 +386,5 @@ class FenceSuite:
             STEPS[step](queue, Execution("a" * 32, job, "worker-1"))
 
 
-class WorkerSuite(FetchSuite, LeaseSuite, ProgressSuite, EndSuite, RetireSuite, FenceSuite):
+class WorkerSuite(FetchSuite, LeaseSuite, ProgressSuite, EndSuite, AttemptsSuite, RetireSuite, FenceSuite):
     """All that every backend owes the worker, but for what takes many workers at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,11 +16,11 @@ from rq.job import Job as RqJob
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from contract.queue_harness import POLICY, enqueue, fetch, start_one
+from contract.queue_harness import POLICY, enqueue, fetch, fetch_all, start_one
 from contract.test_redis_queue import RedisHarness
 from flowscale import jobs
 from flowscale.clocks import SystemClock
-from flowscale.errors import LeaseLost, QueueFull
+from flowscale.errors import LeaseLost, QueueFull, QueueUnavailable
 from flowscale.jobs import Job, JobState, Output, Priority
 from flowscale.names import job_id
 from flowscale.queues import base
@@ -59,9 +60,12 @@ def test_each_script_says_what_it_takes_gives_and_guarantees(path: Path) -> None
 
 def test_scripts_and_code_agree_on_the_figures_they_share() -> None:
     shared = (LUA / "shared.lua").read_text()
-    kept = re.search(r"EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT = (\d+), (\d+), (\d+)", shared)
+    kept = re.search(r"EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT, ATTEMPTS_KEPT = (\d+), (\d+), (\d+), (\d+)", shared)
     assert kept is not None
-    assert tuple(map(int, kept.groups())) == (base.EVENTS_KEPT, jobs.LOG_LINES_KEPT, base.RECENT_DURATIONS)
+    assert tuple(map(int, kept.groups())) == (
+        *(base.EVENTS_KEPT, jobs.LOG_LINES_KEPT),
+        *(base.RECENT_DURATIONS, jobs.ATTEMPTS_KEPT),
+    )
     buckets = re.search(r"ipairs\(\{ ([\d, ]+) \}\)", shared)
     assert buckets is not None
     assert tuple(map(int, buckets[1].split(", "))) == JOB_SECONDS_BUCKETS
@@ -157,6 +161,69 @@ async def test_a_job_that_lost_an_execution_is_noted_until_it_is_tidied(harness:
         harness.work.tidied(untidy)
     assert [untidy.job.id for untidy in harness.work.untidy()] == [first.job.id]
     assert second.noted_ms < harness.work.untidy()[0].noted_ms
+
+
+async def _rounds(harness: RedisHarness, count: int = 3) -> None:
+    for _ in range(count):
+        harness.work.tend()
+
+
+async def test_a_waiting_job_that_rqs_tools_took_from_its_line_is_put_back(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    jobs_ = await enqueue(queue, 12)
+    client, keys = harness.server.admin(), harness.keys
+    taken = jobs_[10]
+    client.lrem(keys.line(Priority.NORMAL), 1, taken.id)  # as a plain RQ worker does, which then marks it failed
+    client.hset(keys.record(taken.id), mapping={"status": "failed", "data": zlib.compress(b"[]")})
+    client.zadd(keys.of("failed", QUEUES[1]), {taken.id: 1})
+    await _rounds(harness)
+    assert (await queue.jobs.depth()).waiting == 12
+    assert fetch_all(queue) == [*(job.id for job in jobs_ if job is not taken), taken.id]
+    assert client.zcard(keys.of("failed", QUEUES[1])) == 0
+    assert (await queue.jobs.figures()).counts["adopted"] == 1
+
+
+async def test_what_rqs_tools_left_of_a_job_goes(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    (job,) = await enqueue(queue)
+    client, keys = harness.server.admin(), harness.keys
+    client.delete(keys.line(Priority.NORMAL), keys.record(job.id))  # as `rq empty` does
+    await _rounds(harness)
+    assert (await queue.jobs.list(None, 10, None)).jobs == ()
+    left = {key.decode() for key in client.scan_iter(match=f"{keys.prefix}*")}
+    assert left == {keys.of(name) for name in ("queues", "counters", "joined")}
+
+
+async def test_a_failed_job_that_rqs_tools_queued_is_failed_still_and_can_be_retried(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    failed = queue.work.fail(await start_one(queue), a_failure(retryable=False))
+    client, keys = harness.server.admin(), harness.keys
+    data = client.hget(keys.record(failed.id), "data")
+    assert isinstance(data, bytes)
+    client.hset(keys.record(failed.id), mapping={"status": "queued", "data": zlib.compress(data)})  # as `rq requeue`
+    client.rpush(keys.line(Priority.NORMAL), failed.id)
+    assert fetch_all(queue) == []
+    assert (await queue.jobs.get(failed.id)).state is JobState.ERROR
+    assert client.ttl(keys.record(failed.id)) == -1
+    await queue.jobs.retry(failed.id)
+    assert fetch_all(queue) == [failed.id]
+
+
+async def test_a_lease_from_before_the_servers_clock_was_set_back_is_reaped(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    execution = await start_one(queue)
+    harness.server.admin().zadd(harness.keys.leases, {execution.job.id: START_MS + 3_600_000})
+    harness.advance(POLICY.lease_ms)
+    assert queue.work.tend().stalled == (execution.job.id,)
+
+
+async def test_a_replica_is_not_ready_though_it_can_be_read() -> None:
+    with RedisServer() as master, RedisServer(replica_of=master) as replica:
+        gateway = open_job_queue(replica.settings(), POLICY, SystemClock())
+        await gateway.depth()
+        with pytest.raises(QueueUnavailable, match="replica"):
+            await gateway.check()
+        await gateway.close()
 
 
 FIXED = {"queues", "counters", "durations", "joined", "turns"}

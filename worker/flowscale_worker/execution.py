@@ -118,7 +118,10 @@ class Executor:
             output = self._render_and_publish(execution, heartbeat)
             return self._commit(execution, output)
         except LeaseLost:
-            _log.warning("execution.fenced", "Another worker has this job now; nothing was published")
+            _log.warning(
+                "execution.fenced",
+                "The job has ended, was forgotten, or is another worker's now; nothing was published",
+            )
             return None
         except ShutDown:
             return self._end(lambda: self._queue.release(execution), "execution.released")

@@ -78,6 +78,7 @@ class Fleet:
         chores: Sequence[Chore],
         clock: Clock,
         grace_seconds: float,
+        name: str | None = None,
     ) -> None:
         self._work = work
         self._wanted = wanted
@@ -85,6 +86,7 @@ class Fleet:
         self._clock = clock
         self._grace_seconds = grace_seconds
         self._pid = 0
+        self._name = name or f"{os.uname().nodename}-{os.getpid()}"
         self._holders: list[_Holder] = []
         self._stopping: float | None = None  # since when
 
@@ -187,7 +189,7 @@ class Fleet:
         for _ in range(census.seats, wanted):
             taken = {holder.seat.number for holder in self._holders}
             number = next(number for number in range(len(taken) + 1) if number not in taken)
-            self._holders.append(_Holder(Seat(number, f"{os.uname().nodename}-{self._pid}-{number}")))
+            self._holders.append(_Holder(Seat(number, f"{self._name}-{number}")))
         leaving = sorted(self._kept(), key=_value)[: max(0, census.seats - wanted)]
         for holder in leaving:
             self._ask(holder)

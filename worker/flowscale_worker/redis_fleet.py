@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from secrets import token_hex
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -66,7 +67,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
 
     def wanted(census: Census) -> int:
         if examiner.tools is None:
-            return 0
+            return census.busy  # whoever renders may finish
         return sizing.wanted(census) if sizing else most
 
     def report() -> None:
@@ -74,7 +75,9 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
         queue.report(examiner.report(name, clock.now_ms(), most))
 
     fleet_pid = os.getpid()
-    name = f"{os.uname().nodename}-{fleet_pid}"
+    name = (
+        f"{os.uname().nodename}-{fleet_pid}-{token_hex(2)}"  # in containers, host and process id may be another's too
+    )
 
     def work(seat: Seat) -> int:
         tools = examiner.tools
@@ -95,7 +98,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
         Chore("report", REPORT_SECONDS, report),
         Chore("tidy", TIDY_SECONDS, lambda: tidy(queue, storage)),
     )
-    code = Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds).run()
+    code = Fleet(work, wanted, chores, clock, settings.worker.shutdown_grace_seconds, name).run()
     with suppress(QueueUnavailable):  # then the report ages
         queue.leave(name)
     return code

@@ -119,7 +119,7 @@ class WorkerReport:
 class Figures:
     """One reading. `counts` by the names that figures.py and lua/shared.lua use:
 
-    enqueued, started, released, stalled, fenced, refused; ended:done, ended:error; failed:CODE, retried:CODE;
+    enqueued, started, released, stalled, fenced, refused, adopted; ended:done, ended:error; failed:CODE, retried:CODE;
     took:BUCKET (jobs that took at most so many seconds and more than the bucket before), took:count, took:ms;
     waited:ms (all the time jobs waited in a line before they were started)
     """

@@ -132,7 +132,7 @@ class RedisJobQueue:
             raise as_fault(error, self._where) from error
 
     async def check(self) -> None:
-        await self._do(self._operations.depth())
+        await self._do(self._operations.check())
 
     async def tend(self) -> Tended:
         """One round of housekeeping, as a worker does it (WorkQueue.tend)."""

@@ -59,9 +59,10 @@ class RedisWorkQueue:
         self._unanswered: dict[str, list[str]] = {}  # by worker: executions whose start may have happened
 
     def fetch(self, worker: str, wait_s: float) -> Execution | None:
-        execution, _ = self._try(worker, wait_s)
-        if execution is not None or wait_s <= 0:
-            return execution
+        if wait_s <= 0 or not self._hears():
+            execution, _ = self._try(worker, wait_s)
+            if execution is not None or wait_s <= 0:
+                return execution
         try:
             execution = self._wait(worker, wait_s)
         except (RedisError, OSError) as error:
@@ -86,6 +87,9 @@ class RedisWorkQueue:
             told = pubsub.get_message(timeout=pause)
             # A pause that ran out has passed, whatever an injected clock says of it.
             left -= max(self._clock.monotonic() - before, 0 if told else pause)
+
+    def _hears(self) -> bool:
+        return getattr(self._ears, "pubsub", None) is not None
 
     def _listen(self) -> PubSub:
         """This thread's ear on the wake-ups, kept from one wait to the next; what it heard in between is dropped."""

@@ -5,6 +5,7 @@
 --       7  ended done      8  ended in error      9  when each idempotency key is forgotten      10  when workers reported
 -- ARGV  1  now      2  how many of each at most      3  keep done      4  keep failed      5  keep at most of each
 --       6  retention ms      7  ms after which a report is old      8  heads of each line at most
+--       9  lease ms
 -- Result {now, paused, heads of the three lines, due retries, when the next is due, expired leases, done jobs that may
 --        go, failed jobs that may go, forgotten idempotency keys, silent workers}: ids, oldest first.
 -- Guarantees: writes nothing; one instant.
@@ -34,11 +35,16 @@ local function may_go(key, keep)
     return going
 end
 
+-- A lease that ends later than any can was made before this server's clock was set back.
+local expired = until_now(KEYS[6])
+local beyond = redis.call('ZRANGEBYSCORE', KEYS[6], now + 2 * tonumber(ARGV[9]), '+inf', 'LIMIT', 0, most)
+for _, id in ipairs(beyond) do expired[#expired + 1] = id end
+
 local due = until_now(KEYS[5])
 local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2]
 return {
     string.format('%.0f', now), redis.call('EXISTS', KEYS[1]), heads(KEYS[2]), heads(KEYS[3]), heads(KEYS[4]),
-    due, next_due or '', until_now(KEYS[6]), may_go(KEYS[7], tonumber(ARGV[3])), may_go(KEYS[8], tonumber(ARGV[4])),
+    due, next_due or '', expired, may_go(KEYS[7], tonumber(ARGV[3])), may_go(KEYS[8], tonumber(ARGV[4])),
     until_now(KEYS[9]),
     redis.call('ZRANGEBYSCORE', KEYS[10], '-inf', now - tonumber(ARGV[7]), 'LIMIT', 0, most),
 }

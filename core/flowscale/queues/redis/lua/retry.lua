@@ -2,7 +2,7 @@
 -- Queue a failed job again, because a person asked for it.
 --
 -- KEYS  1..20  the job's keys      21..23  the lines high, normal, low
--- ARGV  1..4   now, job id, two channels      5  jobs that may wait at most
+-- ARGV  1..4   now, job id, two channels      5  jobs that may wait at most      6  RQ's data of the job
 -- Result {'missing'}; {'other', record, log} unless it ended in error; {'full'}; {'queued', record, log}.
 -- Guarantees: a fresh set of attempts, at the tail of its line; what was tried stays recorded. A full server refuses it
 --        before its first write.
@@ -16,7 +16,7 @@ else
     if waiting + redis.call('ZCARD', DELAYED) >= tonumber(ARGV[5]) then return { 'full' } end
     redis.call('ZREM', FAILED, ID)
     redis.call('ZREM', ENDED_ERROR, ID)
-    redis.call('HSET', JOB, 'failures', 0, 'stalls', 0)
+    redis.call('HSET', JOB, 'failures', 0, 'stalls', 0, 'data', ARGV[6]) -- RQ's tools may have rewritten it
     redis.call('HDEL', JOB, 'failure_code', 'failure_message', 'failure_retryable', 'exc_info', 'started_ms',
         'started_at', 'completed_ms', 'ended_at', 'cancel')
     enter('queued')

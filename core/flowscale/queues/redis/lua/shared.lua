@@ -12,7 +12,7 @@ local COUNTERS, DURATIONS = KEYS[19], KEYS[20] -- figures; ms of the last finish
 -- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, two channels.
 local ID, NEWS, WAKE = ARGV[2], ARGV[3], ARGV[4]
 
-local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT = 500, 40, 50 -- base.py, jobs.py, base.py; a test compares them
+local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT, ATTEMPTS_KEPT = 500, 40, 50, 50 -- base.py, jobs.py; a test compares
 
 local function clock()
     if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -108,6 +108,11 @@ local function end_attempt(code, message)
         .. ',"ended_ms":' .. digits(now) .. ',"worker":' .. cjson.encode(get('worker') or '')
     if code then attempt = attempt .. ',"code":' .. cjson.encode(code) .. ',"message":' .. cjson.encode(message) end
     local before = get('attempts')
+    if before and number > ATTEMPTS_KEPT then
+        local kept = cjson.decode('[' .. before .. ']')
+        while #kept >= ATTEMPTS_KEPT do table.remove(kept, 1) end
+        before = string.sub(cjson.encode(kept), 2, -2)
+    end
     redis.call('HSET', JOB, 'attempts', (before and before .. ',' or '') .. attempt .. '}')
     let_go()
 end

@@ -6,6 +6,7 @@
 --       6     lost workers that a job survives
 --       7, 8  code and message of a lost worker, with {worker} where its name goes
 --       9     message of a job that lost too many, with {count}      10, 11  code and message of a cancel
+--       12    lease ms: a lease that ends twice as far ahead was made before the clock was set back
 -- Result {'held'} when the execution is another or its lease runs still (somebody was faster); {'stalled', record, log}.
 -- Guarantees: however many try, one counts; no attempt is used up; a cancelled job ends, and one that lost too many. A
 --        job whose execution is dead is noted, however it has gone on: that execution may have stored an output.
@@ -16,7 +17,9 @@ if get('state') ~= 'running' then
 end
 if ARGV[5] == '' then
     local expires = redis.call('ZSCORE', LEASES, ID)
-    if not expires or tonumber(expires) > now then return { 'held' } end
+    if not expires or (tonumber(expires) > now and tonumber(expires) < now + 2 * tonumber(ARGV[12])) then
+        return { 'held' }
+    end
 elseif get('execution') ~= ARGV[5] then
     redis.call('ZADD', KEYS[21], now, ID)
     return { 'held' }

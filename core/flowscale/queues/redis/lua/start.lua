@@ -54,6 +54,7 @@ if not line then return { 'none' } end
 choose(redis.call('LPOP', KEYS[20 + line]))
 LINE, WIP = KEYS[20 + line], KEYS[23 + line]
 local state = get('state')
+if get('v') and RQ_STATUS[state] and state ~= 'queued' then return { 'look' } end -- a second entry of a job that is elsewhere
 local ours = get('v') and get('data') == candidates[ID].data and redis.call('HSTRLEN', JOB, 'spec') <= tonumber(ARGV[9])
 if not ours or not RQ_STATUS[state] then
     redis.call('ZADD', KEYS[28], now, ID)
@@ -63,7 +64,6 @@ if not ours or not RQ_STATUS[state] then
     count('refused')
     return { 'aside', ID }
 end
-if state ~= 'queued' then return { 'look' } end -- a second entry of a job that is elsewhere: dropped, the job is not lost
 
 redis.call('INCR', KEYS[27])
 redis.call('HSET', JOB, 'execution', execution, 'worker', ARGV[6], 'worker_name', ARGV[6],

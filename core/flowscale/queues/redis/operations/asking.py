@@ -24,6 +24,7 @@ from flowscale.queues.redis.operations.replies import (
     scores,
     worker_report,
 )
+from flowscale.queues.redis.records import task_data
 from flowscale.queues.redis.scripts import Argument, Operation, command, run_script
 
 
@@ -54,7 +55,9 @@ class Asking(Ground):
         return job
 
     def retry(self, job_id: str) -> Operation[Job]:
-        answer = yield from self._asked("retry", job_id, self.policy.max_waiting, more=self.keys.lines)
+        answer = yield from self._asked(
+            "retry", job_id, self.policy.max_waiting, task_data(job_id), more=self.keys.lines
+        )
         if answer[0] == b"full":
             raise answers.queue_full(self.policy.max_waiting)
         job = self._answered(job_id, answer)
@@ -76,6 +79,10 @@ class Asking(Ground):
         places = yield [self._position(job_id, priority) for job_id, priority in zip(job_ids, priorities, strict=True)]
         found = zip(job_ids, places, strict=True)
         return {job_id: place or None for job_id, place in found if place >= 0}
+
+    def check(self) -> Operation[None]:
+        """A write that changes nothing: a replica, or a server that cannot save, refuses it though it can be read."""
+        yield (command("DEL", self.keys.of("checked")),)
 
     def depth(self) -> Operation[Depth]:
         (answer,) = yield (self._depth(),)

@@ -31,6 +31,9 @@ from flowscale.queues.redis.records import (
 )
 from flowscale.queues.redis.scripts import Argument, Command, Operation, command, run_script
 
+TURNS = 100
+"""Looks of one try: forged entries, or faster workers, may make each vain."""
+
 ASIDE_KEPT = 1_000
 """Refused entries that are remembered, newest last."""
 
@@ -53,7 +56,7 @@ class Executions(Ground):
 
     def fetch(self, worker: str, execution_id: str) -> Operation[Fetched]:
         """Start the next job, promoting due retries first. With the id of a start whose answer was lost: that job."""
-        while True:
+        for _ in range(TURNS):
             seen = yield from self._look()
             if seen.due:
                 yield from self._promote(seen.due)
@@ -75,6 +78,7 @@ class Executions(Ground):
                     execution = yield from self._execution(worker, execution_id, *rest)
                     if execution is not None:
                         return Fetched(execution)
+        return Fetched(None, 0)  # the caller may be asked to stop meanwhile
 
     def recover(self, worker: str, execution_id: str) -> Operation[Execution | None]:
         """The execution of this id, if a start whose answer was lost made it."""

@@ -91,6 +91,7 @@ class Ground:
             policy.retention_ms,
             REPORT_KEPT_MS,
             CANDIDATES,
+            policy.lease_ms,
         )
         return run_script("peek", keys, self._now(), AT_ONCE, *keep)
 
@@ -110,7 +111,7 @@ class Ground:
 
     def _stall(self, job_id: str, priority: Priority, execution_id: str = "") -> Command:
         words = (LOST_WORKER.code, LOST_WORKER.message, TOO_MANY_LOST, CANCELLED.code, CANCELLED.message)
-        head = (execution_id, self.policy.retry.max_stalls, *words)
+        head = (execution_id, self.policy.retry.max_stalls, *words, self.policy.lease_ms)
         return run_script(
             "stall", (*self.keys.job_keys(job_id, priority), self.keys.untidy), *self._head(job_id), *head
         )

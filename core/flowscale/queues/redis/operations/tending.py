@@ -17,11 +17,16 @@ from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.operations.replies import (
     Seen,
+    ids,
     run_id_in,
     scores,
     seen_in,
 )
+from flowscale.queues.redis.records import task_data
 from flowscale.queues.redis.scripts import Operation, command, run_script
+
+ADOPTED_AT_ONCE = 8
+"""Waiting jobs looked at in each round; each costs the server a walk along a line."""
 
 UNTIDY_AT_ONCE = 200
 """Jobs that lost an execution, oldest first, looked at in one go; those that run again meanwhile are few."""
@@ -40,6 +45,8 @@ class Untidy:
 class Tending(Ground):
     """See WorkQueue.tend."""
 
+    _adopted = ""  # the last waiting job that was looked at; "": begin with the oldest
+
     def tend(self, contact: Contact, monotonic: Callable[[], float]) -> Operation[Tended]:
         """One round; see WorkQueue.tend. `contact` says whether silent workers may be taken for dead."""
         seen, run_id = yield from self._look_and_ask()
@@ -49,6 +56,7 @@ class Tending(Ground):
         if stalled:
             seen = yield from self._look()  # jobs that ended by it make others go
         yield from self._retire((*seen.done, *seen.failed))
+        yield from self._adopt()
         yield from self._forget(seen)
         return Tended(promoted, stalled)
 
@@ -65,6 +73,33 @@ class Tending(Ground):
         for job_id in reaped:
             _log.warning("job.stalled", "A worker stopped renewing its lease; its job was given back", job_id=job_id)
         return reaped
+
+    def _adopt(self) -> Operation[None]:
+        """Look at a few jobs that wait, others each time, whether they stand in a line."""
+        newer = f"({self._adopted}" if self._adopted else "-"
+        (found,) = yield (
+            command("ZRANGEBYLEX", self.keys.in_state("queued"), newer, "+", "LIMIT", 0, ADOPTED_AT_ONCE),
+        )
+        waiting = ids(found)
+        self._adopted = waiting[-1] if len(waiting) == ADOPTED_AT_ONCE else ""
+        if not waiting:
+            return
+        priorities = yield from self._priorities(waiting)
+        answers = yield [
+            run_script(
+                "adopt",
+                (*self.keys.job_keys(job_id, priority), self.keys.every_job),
+                *self._head(job_id),
+                task_data(job_id),
+            )
+            for job_id, priority in zip(waiting, priorities, strict=True)
+        ]
+        for job_id in (job_id for job_id, adopted in zip(waiting, answers, strict=True) if adopted):
+            _log.warning(
+                "job.adopted",
+                "A job that waits stood in no line; it was put back, or its remains removed",
+                job_id=job_id,
+            )
 
     def _retire(self, ended: Sequence[str]) -> Operation[None]:
         if ended:
