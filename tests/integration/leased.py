@@ -94,7 +94,7 @@ class Fleet:
 
     def ffmpegs(self) -> list[psutil.Process]:
         """FFmpeg and ffprobe, at work for a job."""
-        return [child for horse in self.horses() for child in _children(horse.pid) if _name(child).startswith("ff")]
+        return [child for horse in self.horses() for child in _children(horse.pid) if name_of(child).startswith("ff")]
 
     def ready(self, workers: int = 1) -> Self:
         until(lambda: len(self.workers()) >= workers, f"{workers} workers in {self.log}")
@@ -102,7 +102,7 @@ class Fleet:
 
     def rendering(self) -> psutil.Process:
         """An FFmpeg that encodes."""
-        found = until(lambda: [each for each in self.ffmpegs() if _name(each) == "ffmpeg"], "FFmpeg to run")
+        found = until(lambda: [each for each in self.ffmpegs() if name_of(each) == "ffmpeg"], "FFmpeg to run")
         return found[0]
 
     def descendants(self) -> list[psutil.Process]:
@@ -369,7 +369,7 @@ def _children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _name(process: psutil.Process) -> str:
+def name_of(process: psutil.Process) -> str:
     try:
         return process.name() if _lives(process) else ""
     except psutil.NoSuchProcess:

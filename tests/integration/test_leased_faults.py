@@ -15,7 +15,7 @@ import pytest
 
 from flowscale.clocks import SystemClock
 from flowscale.jobs import Job, JobState
-from integration.leased import HALTING_WORKER, Fleet, Played, Scene, Site, Stage, frozen, gone, played
+from integration.leased import HALTING_WORKER, Fleet, Played, Scene, Site, Stage, frozen, gone, name_of, played
 from integration.processes import until
 
 __all__ = ["played"]
@@ -84,7 +84,7 @@ def a_killed_worker(stage: Stage) -> None:
 def whole(fleet: Fleet) -> list[psutil.Process]:
     """All that descends from a fleet whose two workers render; nothing while one only looks at its source."""
     family = fleet.descendants()
-    encoding = [process for process in fleet.ffmpegs() if process.name() == "ffmpeg"]
+    encoding = [process for process in fleet.ffmpegs() if name_of(process) == "ffmpeg"]
     return family if len(family) == 6 and len(encoding) == 2 else []
 
 
