@@ -41,7 +41,7 @@ test-integration: ## integration tests alone: real FFmpeg, processes, servers an
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips
 	$(bin)/pytest tests/integration $(ARGS)
 
-soak: ## outages of one and five minutes in the middle of renders; takes about seven
+soak: ## outages of one and five minutes, and a freeze of one, in the middle of renders; takes about eight
 	@scripts/bootstrap python ffmpeg redis clips
 	$(bin)/pytest tests/soak $(ARGS)
 
