@@ -89,9 +89,9 @@ _HORSES: Mapping[str, _Horse] = {"copy": copying, "nothing": nothing, "hold": ho
 def main() -> int:
     settings = Settings.load()
     logs.configure(settings.logs.level, settings.logs.format)
-    # Replaced on purpose, where the product looks them up; mypy rightly finds that strange.
-    executing.render = copy  # type: ignore[attr-defined]
-    redis_fleet.render = _HORSES[sys.argv[1]]  # type: ignore[assignment]
+    # Replaced on purpose, where the product looks them up.
+    executing.render = copy  # type: ignore[attr-defined]  # imported there, not exported
+    redis_fleet.render = _HORSES[sys.argv[1]]  # type: ignore[assignment]  # of the same shape
     return redis_fleet.run_fleet(settings, queue_policy(settings), SystemClock(), autoscale=False)
 
 

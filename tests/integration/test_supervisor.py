@@ -103,7 +103,7 @@ def test_ffmpeg_is_gone_only_when_two_looks_miss_it(
     program.chmod(0o755)
     problems: list[str | None] = []
     with make(queue, storage, WorkerSettings(ffmpeg=str(program))) as worker:
-        queue.before["report"] = lambda: problems.append(worker._problem)
+        queue.before["report"] = lambda: problems.append(worker._examiner.problem)
         until(lambda: len(problems) >= 5, "looks after the one that missed")
         assert problems[:5] == [None] * 5
         assert len(looks.read_text().splitlines()) >= 5

@@ -249,7 +249,7 @@ class LeasedWorker(rq.Worker):
 
     def _leave_registry(self) -> None:
         try:
-            self.register_death()  # type: ignore[no-untyped-call]
+            self.register_death()  # type: ignore[no-untyped-call]  # as above
         except (RedisError, OSError) as error:
             _log.debug("registry.unreachable", "RQ's registry of workers cannot be told", reason=str(error))
 

@@ -16,9 +16,9 @@ from secrets import token_hex
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import FFmpegUnavailable, QueueUnavailable, SettingsError, StorageUnavailable
+from flowscale.errors import QueueUnavailable, SettingsError, StorageUnavailable
 from flowscale.jobs import JobState
-from flowscale.queues.base import Execution, QueuePolicy, WorkerReport
+from flowscale.queues.base import Execution, QueuePolicy
 from flowscale.queues.redis import RedisWorkQueue, open_work_queue
 from flowscale.queues.redis.connections import worker_client
 from flowscale.settings import Settings, tell_rq
@@ -26,9 +26,10 @@ from flowscale.storage.base import Storage
 from flowscale.storage.local import LocalStorage
 from flowscale_worker.autoscale import Autoscale
 from flowscale_worker.chores import Chore
+from flowscale_worker.examiner import Examiner
 from flowscale_worker.execution import Executor
 from flowscale_worker.failures import Stopped
-from flowscale_worker.ffmpeg import Tools, find_tools
+from flowscale_worker.ffmpeg import Tools
 from flowscale_worker.fleet import Fleet, hold_signals
 from flowscale_worker.kit import Kit
 from flowscale_worker.scratch import Scratch
@@ -43,9 +44,6 @@ REPORT_SECONDS = 10.0
 TIDY_SECONDS = 5.0
 """How often outputs are looked for that lost executions stored."""
 
-LOOKS_BEFORE_GONE = 2
-"""FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
-
 Render = Callable[[Execution], int]
 """A work horse's life: ends the execution, and returns HORSE_DONE, HORSE_FAILED or HORSE_OTHER (leased_worker.py)."""
 
@@ -58,7 +56,8 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
     tell_rq(settings.redis.prefix)
     import_module("flowscale_worker.leased_worker")  # RQ, which reads its prefix now, once for all workers
     _check_folders(settings)
-    examiner = Examiner(settings)
+    examiner = Examiner(settings.worker)
+    examiner.look()
     queue = open_work_queue(settings.redis, policy, clock)
     least = settings.worker.concurrency
     most = max(least, settings.worker.max_workers) if autoscale else least
@@ -172,36 +171,6 @@ def tidy(queue: RedisWorkQueue, storage: Storage) -> None:
             if job.output is None or key != job.output.key:
                 storage.delete(key)
         queue.tidied(untidy)
-
-
-class Examiner:
-    """Whether FFmpeg is here, looked at again and again."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings.worker
-        self._misses = 0
-        self.tools: Tools | None = None
-        self.problem: str | None = None
-        self.look()
-
-    def look(self) -> None:
-        try:
-            self.tools, self.problem, self._misses = find_tools(self._settings.ffmpeg, self._settings.ffprobe), None, 0
-        except FFmpegUnavailable as error:
-            self._misses += 1
-            _log.error("ffmpeg.unavailable", error.message)
-            if self.tools is None or self._misses >= LOOKS_BEFORE_GONE:
-                self.tools, self.problem = None, error.message
-
-    def report(self, worker: str, now_ms: int, slots: int) -> WorkerReport:
-        return WorkerReport(
-            worker=worker,
-            at_ms=now_ms,
-            ffmpeg_path=self.tools.ffmpeg if self.tools else None,
-            ffmpeg_version=self.tools.version if self.tools else None,
-            problem=self.problem,
-            slots=slots,
-        )
 
 
 def _check_folders(settings: Settings) -> None:

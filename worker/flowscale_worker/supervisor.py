@@ -15,13 +15,13 @@ from typing import Self
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import FFmpegUnavailable, QueueUnavailable, SettingsError
-from flowscale.queues.base import WorkerReport, WorkQueue
+from flowscale.errors import QueueUnavailable, SettingsError
+from flowscale.queues.base import WorkQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
+from flowscale_worker.examiner import Examiner
 from flowscale_worker.execution import Executor
 from flowscale_worker.failures import Stopped
-from flowscale_worker.ffmpeg import Tools, find_tools
 from flowscale_worker.kit import Kit
 from flowscale_worker.scratch import Scratch
 
@@ -36,9 +36,6 @@ FFMPEG_LOOKS_SECONDS = 10.0
 
 AGAIN_SECONDS = 1.0
 """How long a thread waits after it met a queue that is away, or a fault, before it goes on."""
-
-LOOKS_BEFORE_GONE = 2
-"""FFmpeg that was there is gone when it is missed this often in a row: one look may fail on a busy machine."""
 
 _log = logs.get("worker")
 
@@ -58,9 +55,7 @@ class Supervisor:
         self._clock = clock
         self._stopping = threading.Event()
         self._scratch: Scratch | None = None
-        self._tools: Tools | None = None
-        self._problem: str | None = None
-        self._misses = 0  # looks in a row that did not find FFmpeg
+        self._examiner = Examiner(settings.worker)
         self._told = False  # whether the queue took the last report
         self._threads: list[threading.Thread] = []
 
@@ -74,7 +69,7 @@ class Supervisor:
                 "writable or name another folder"
             ) from error
         try:
-            self._look_for_ffmpeg()
+            self._examiner.look()
             self._told = self._report()
             self._start("housekeeping", self._housekeep)
             self._start("ffmpeg", self._look_again, self._until_look())
@@ -117,7 +112,7 @@ class Supervisor:
 
     def _slot(self, worker: str, scratch: Scratch) -> Callable[[], float]:
         def take_one() -> float:
-            tools = self._tools
+            tools = self._examiner.tools
             if tools is None:
                 return FETCH_WAIT_SECONDS
             execution = self._queue.fetch(worker, FETCH_WAIT_SECONDS)
@@ -138,34 +133,16 @@ class Supervisor:
     def _look_again(self) -> float:
         """In a thread of its own: an FFmpeg on a hanging disk takes long to look at, and due retries must not wait."""
         if self._told:
-            self._look_for_ffmpeg()
+            self._examiner.look()
         self._told = self._report()
         return self._until_look()
 
     def _until_look(self) -> float:
         return FFMPEG_LOOKS_SECONDS if self._told else AGAIN_SECONDS
 
-    def _look_for_ffmpeg(self) -> None:
-        worker = self._settings.worker
-        try:
-            self._tools, self._problem, self._misses = find_tools(worker.ffmpeg, worker.ffprobe), None, 0
-        except FFmpegUnavailable as error:
-            self._misses += 1
-            _log.error("ffmpeg.unavailable", error.message)
-            if self._tools is None or self._misses >= LOOKS_BEFORE_GONE:
-                self._tools, self._problem = None, error.message
-
     def _report(self) -> bool:
         """Say how this worker is; whether the queue took it."""
-        tools = self._tools
-        report = WorkerReport(
-            worker=self.name,
-            at_ms=self._clock.now_ms(),
-            ffmpeg_path=tools.ffmpeg if tools else None,
-            ffmpeg_version=tools.version if tools else None,
-            problem=self._problem,
-            slots=self._settings.worker.concurrency,
-        )
+        report = self._examiner.report(self.name, self._clock.now_ms(), self._settings.worker.concurrency)
         try:
             self._queue.report(report)
         except QueueUnavailable as error:

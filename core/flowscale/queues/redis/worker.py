@@ -229,5 +229,5 @@ class RedisWorkQueue:
     def _execute(self, batch: Batch) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipeline:
             for each in batch:
-                pipeline.execute_command(*each.words)  # type: ignore[no-untyped-call]
+                pipeline.execute_command(*each.words)  # type: ignore[no-untyped-call]  # as above
             return pipeline.execute(raise_on_error=False)
