@@ -38,6 +38,7 @@ def create_app(
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
     app.state.gateway = Gateway(
         settings=settings.gateway,
+        files=settings.storage,
         queue=queue,
         storage=storage,
         clock=clock,
@@ -47,7 +48,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     described = document(app.routes)
-    app.include_router(page_router(described, page=page))
+    app.include_router(page_router(described, page=page, outputs_at=settings.storage.public_base_url))
     problems.install(app)
     # From the inside out: what is added last sees a request first.
     app.add_middleware(LastResort)

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
-from flowscale.settings import GatewaySettings
+from flowscale.settings import GatewaySettings, StorageSettings
 from flowscale.storage.base import Storage
 from flowscale_api.health.readiness import Readiness
 
@@ -20,6 +20,7 @@ class Gateway:
     """The parts of one gateway. `started` is the monotonic clock's reading in seconds at its start."""
 
     settings: GatewaySettings
+    files: StorageSettings
     queue: JobQueue
     storage: Storage
     clock: Clock

@@ -10,18 +10,19 @@ from types import FrameType
 from typing import TYPE_CHECKING, Self
 
 from flowscale import logs
-from flowscale.clocks import SystemClock
-from flowscale.errors import SettingsError, StorageUnavailable
-from flowscale.queues.base import QueuePolicy
+from flowscale.clocks import Clock, SystemClock
+from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
+from flowscale.queues.base import JobQueue, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
-from flowscale.storage.local import LocalStorage
+from flowscale.storage.base import Storage
+from flowscale.storage.opening import open_storage
 from flowscale_cli.screen import errors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from flowscale_api.housekeeping import Housekeeping
+    from flowscale_api.housekeeping import Housekeeping, Routine
     from flowscale_api.server import Server
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -100,44 +101,58 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
     """A server that listens, over the Redis queue; others like it may run beside it. Raises SettingsError."""
     from flowscale.queues.redis import open_job_queue
     from flowscale_api.app import create_app
-    from flowscale_api.housekeeping import Housekeeping
+    from flowscale_api.housekeeping import TEND_SECONDS, Housekeeping, Routine
 
     clock = SystemClock()
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock)
-        yield _server(app, settings, Housekeeping(app.state.gateway.readiness.readings, queue.tend, queue.close))
+        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
+        yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, queue.close))
 
 
 @contextmanager
 def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
     from flowscale_api.app import create_app
+    from flowscale_api.housekeeping import Housekeeping
     from flowscale_worker.supervisor import Supervisor
 
     clock = SystemClock()
     queue = MemoryQueue(queue_policy(settings), clock)
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, page=page)
-        server = _server(app, settings)
+        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
         with Supervisor(settings, queue, storage, clock):
             yield server
 
 
+def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Routine:
+    from flowscale_api.files.keeping import ROUND_SECONDS, FileKeeper
+    from flowscale_api.housekeeping import Routine
+
+    return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock).round)
+
+
 @contextmanager
-def _storage(settings: Settings) -> Iterator[LocalStorage]:
+def _storage(settings: Settings) -> Iterator[Storage]:
     try:
-        storage = LocalStorage(settings.storage.dir)
-        storage.check()  # also sweeps what a killed process left half-written
+        storage = open_storage(settings.storage)
+        storage.check()  # of a folder, also sweeps what a killed process left half-written
+    except StorageRefused as error:
+        raise SettingsError(f"STORAGE_TYPE {settings.storage.type}: {error.message}") from error
     except StorageUnavailable as error:
-        raise SettingsError(f"STORAGE_DIR: {error.message}") from error
+        if settings.storage.type == "local":
+            raise SettingsError(f"STORAGE_DIR: {error.message}") from error
+        # It may come back; until then readiness says no.
+        _log.warning("storage.unreachable", error.message)
     try:
         yield storage
     finally:
         storage.close()
 
 
-def _server(app: FastAPI, settings: Settings, housekeeping: Housekeeping | None = None) -> Server:
+def _server(app: FastAPI, settings: Settings, housekeeping: Housekeeping) -> Server:
     from flowscale_api.server import Server
 
     try:

@@ -21,6 +21,7 @@
     │   ├── QueueUnavailable        QUEUE_UNAVAILABLE 503, with Retry-After
     │   ├── QueueFull               QUEUE_FULL 503
     │   ├── StorageUnavailable      STORAGE_UNAVAILABLE 503
+    │   │   └── StorageRefused      the same, and trying again does not help: credentials, a bucket, a permission
     │   └── Internal                INTERNAL 500
     ├── RenderError                 ends one attempt of a job; `retryable` says whether another may follow
     │   ├── InvalidMedia            INVALID_MEDIA
@@ -159,6 +160,10 @@ class QueueFull(ServiceError):
 class StorageUnavailable(ServiceError):
     code = "STORAGE_UNAVAILABLE"
     retry_after = 5
+
+
+class StorageRefused(StorageUnavailable):
+    """The storage answers, and says no: a wrong key, no such bucket, no permission. Until a person mends that."""
 
 
 class Internal(ServiceError):

@@ -38,6 +38,8 @@ WEBP = MediaType("webp", "image/webp", "webp_pipe", (".webp",), is_still=True)
 
 MEDIA_TYPES = (MP4, MOV, WEBM, MKV, AVI, JPEG, PNG, WEBP)
 
+_MIME_BY_EXTENSION = {extension: media.mime for media in MEDIA_TYPES for extension in media.extensions}
+
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"VP8X"}
 
@@ -55,6 +57,12 @@ _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 _EBML_DOC_TYPE = b"\x42\x82"
 
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\v\f\r\x1b")  # those that text has no use for
+
+
+def mime_of(name: str) -> str:
+    """The type to serve a stored file as, by its extension, which was given by its content."""
+    dot = name.rfind(".")
+    return _MIME_BY_EXTENSION.get(name[dot:].lower(), "application/octet-stream")
 
 
 def sniff(head: bytes) -> MediaType | None:

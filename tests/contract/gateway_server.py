@@ -22,7 +22,7 @@ from flowscale.clocks import SystemClock
 from flowscale.jobs import RetryPolicy
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
-from flowscale.settings import GatewaySettings, Settings
+from flowscale.settings import GatewaySettings, Settings, StorageSettings
 from flowscale.storage.local import LocalStorage
 from flowscale_api.app import create_app
 from flowscale_api.deps import Gateway
@@ -85,11 +85,14 @@ def running(
     policy: QueuePolicy | None = None,
     queue: MemoryQueue | None = None,
     page: bool = False,
+    files: StorageSettings | None = None,
     **gateway: Any,
 ) -> Iterator[Running]:
     """Serve from `root` until the block ends. `gateway` are GatewaySettings by field name."""
     clock = SystemClock()
-    settings = Settings(gateway=GatewaySettings(host="127.0.0.1", port=0, **gateway))
+    settings = Settings(
+        gateway=GatewaySettings(host="127.0.0.1", port=0, **gateway), storage=files or StorageSettings()
+    )
     queue = queue or MemoryQueue(policy or QueuePolicy(retry=RetryPolicy(jitter=0.0)), clock)
     storage = LocalStorage(root)
     root_logger = logging.getLogger()

@@ -231,7 +231,7 @@ def test_images_run_as_a_numbered_user_without_privileges(name: str) -> None:
 @pytest.mark.parametrize(("name", "extra"), [("Dockerfile.api", "api"), ("Dockerfile.worker", "worker")])
 def test_images_hold_what_their_part_needs(name: str, extra: str) -> None:
     text = (ROOT / name).read_text()
-    assert re.findall(r"--extra (\w+)", text) == [extra]
+    assert re.findall(r"--extra (\w+)", text) == [extra, "s3"]
     assert "--frozen" in text
     assert "PYTHONSAFEPATH=1" in text
     assert f'ENTRYPOINT ["tini", "--"]\nCMD ["flowscale", "{extra}"]' in text

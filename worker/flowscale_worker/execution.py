@@ -28,13 +28,14 @@ from flowscale.errors import (
     QueueUnavailable,
     RenderError,
     StorageFailed,
+    StorageRefused,
     StorageUnavailable,
 )
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
 from flowscale.specs import RenderSpec, Source
-from flowscale.storage.base import Storage
+from flowscale.storage.base import Storage, StoredObject
 from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.kit import Kit, ShutDown, Tell
@@ -47,6 +48,17 @@ RENEW_SECONDS = 1.0
 
 QUEUE_RETRY_SECONDS = 1.0
 """How long the end of an execution waits for a queue that is away before it tries again."""
+
+STORAGE_RETRY_SECONDS = 1.0
+"""How long a storage that is away is left alone at first; each time twice as long, up to STORAGE_PAUSE_SECONDS."""
+
+STORAGE_PAUSE_SECONDS = 15.0
+
+STORAGE_PATIENCE_SECONDS = 3600.0
+"""How long a render waits for its storage. Then the attempt ends: the job may have better luck elsewhere."""
+
+STOP_LOOK_SECONDS = 0.1
+"""How often a waiting execution looks whether it is to stop."""
 
 STOPPING_TRIES = 3
 """How often a worker that stops tries to end an execution: enough for a blip, within any grace period."""
@@ -127,6 +139,9 @@ class Executor:
             return self._end(lambda: self._queue.release(execution), "execution.released")
         except RenderError as error:
             return self._fail(execution, Failure(error.code, error.message, error.retryable))
+        except StorageRefused as error:
+            # Final: the next attempt would render for nothing.
+            return self._fail(execution, Failure(StorageFailed.code, error.message, retryable=False))
         except StorageUnavailable as error:
             return self._fail(execution, Failure(StorageFailed.code, error.message, StorageFailed.retryable))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the job, not the worker
@@ -149,7 +164,7 @@ class Executor:
             kit.go_on()
             kit.tell(ENCODE_ENDS)
             try:
-                stored = self._storage.put_file(key, result.path)
+                stored = self._patiently(lambda: self._storage.put_file(key, result.path), kit, "the output is stored")
                 kit.tell(PUBLISH_ENDS)
             except BaseException:
                 self._discard(key)
@@ -178,10 +193,35 @@ class Executor:
             download(source.url, target, kit, DownloadLimits.of(kit.settings))
             return target
         try:
-            self._storage.fetch(source.key or "", target)
+            self._patiently(lambda: self._storage.fetch(source.key or "", target), kit, "the source is fetched")
         except (FileNotFound, InvalidPath) as error:
             raise InvalidMedia("The source is no longer stored: upload it again.") from error
         return target
+
+    def _patiently(self, call: Callable[[], StoredObject], kit: Kit, until: str) -> StoredObject:
+        """What the storage answers, however often it fails on the way: a render is not repeated for that.
+
+        Raises StorageRefused at once; StorageUnavailable after STORAGE_PATIENCE_SECONDS; what ends the execution.
+        """
+        began = kit.clock.monotonic()
+        pause = STORAGE_RETRY_SECONDS
+        while True:
+            try:
+                return call()
+            except StorageRefused:
+                raise
+            except StorageUnavailable as error:
+                waited = kit.clock.monotonic() - began
+                if waited > STORAGE_PATIENCE_SECONDS:
+                    raise
+                _log.warning("storage.unreachable", f"{error.message} It is asked again until {until}.")
+                if pause == STORAGE_RETRY_SECONDS:  # the first time
+                    kit.tell(None, (f"The storage is away; trying again until {until}.",))
+            ends = kit.clock.monotonic() + pause
+            while kit.clock.monotonic() < ends:
+                kit.go_on()
+                time.sleep(STOP_LOOK_SECONDS)
+            pause = min(2 * pause, STORAGE_PAUSE_SECONDS)
 
     def _commit(self, execution: Execution, output: Output) -> Job | None:
         """Raises LeaseLost. What the queue may have accepted is kept: a job that is done must have its output."""

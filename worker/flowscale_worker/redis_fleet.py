@@ -16,14 +16,14 @@ from secrets import token_hex
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale.errors import QueueUnavailable, SettingsError, StorageUnavailable
+from flowscale.errors import QueueUnavailable, SettingsError, StorageRefused, StorageUnavailable
 from flowscale.jobs import JobState
 from flowscale.queues.base import Execution, QueuePolicy
 from flowscale.queues.redis import RedisWorkQueue, open_work_queue
 from flowscale.queues.redis.connections import worker_client
 from flowscale.settings import Settings, tell_rq
 from flowscale.storage.base import Storage
-from flowscale.storage.local import LocalStorage
+from flowscale.storage.opening import open_storage
 from flowscale_worker.autoscale import Autoscale
 from flowscale_worker.chores import Chore
 from flowscale_worker.examiner import Examiner
@@ -55,7 +55,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
     hold_signals()
     tell_rq(settings.redis.prefix)
     import_module("flowscale_worker.leased_worker")  # RQ, which reads its prefix now, once for all workers
-    _check_folders(settings)
+    _check_storage_and_scratch(settings)
     examiner = Examiner(settings.worker)
     examiner.look()
     queue = open_work_queue(settings.redis, policy, clock)
@@ -91,7 +91,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
             lambda execution: render(execution, settings, policy, clock, tools),
         )
 
-    storage = LocalStorage(settings.storage.dir)
+    storage = open_storage(settings.storage)
     chores = (
         Chore("tend", TEND_SECONDS, queue.tend),
         Chore("report", REPORT_SECONDS, report),
@@ -128,7 +128,7 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
         signal.signal(number, signal.SIG_IGN)  # the worker hears them too, and decides
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     queue = open_work_queue(settings.redis, policy, clock)
-    storage, scratch = LocalStorage(settings.storage.dir), Scratch(settings.scratch_dir)
+    storage, scratch = open_storage(settings.storage), Scratch(settings.scratch_dir)
     try:
         kit = Kit(
             tools,
@@ -173,13 +173,20 @@ def tidy(queue: RedisWorkQueue, storage: Storage) -> None:
         queue.tidied(untidy)
 
 
-def _check_folders(settings: Settings) -> None:
+def _check_storage_and_scratch(settings: Settings) -> None:
     try:
-        storage = LocalStorage(settings.storage.dir)
-        storage.check()
-        storage.close()
+        storage = open_storage(settings.storage)
+        try:
+            storage.check()
+        finally:
+            storage.close()
+    except StorageRefused as error:
+        raise SettingsError(f"STORAGE_TYPE {settings.storage.type}: {error.message}") from error
     except StorageUnavailable as error:
-        raise SettingsError(f"STORAGE_DIR: {error.message}") from error
+        if settings.storage.type == "local":
+            raise SettingsError(f"STORAGE_DIR: {error.message}") from error
+        # It may come back; renders wait for it.
+        _log.warning("storage.unreachable", error.message)
     try:
         Scratch(settings.scratch_dir).close()
     except OSError as error:

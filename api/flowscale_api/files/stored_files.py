@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from flowscale import names
 from flowscale.errors import FileNotFound
-from flowscale.media import MEDIA_TYPES
+from flowscale.media import mime_of
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_api.files.byte_ranges import (
     ByteRange,
@@ -33,7 +33,8 @@ SANDBOX = "sandbox; default-src 'none'"
 KEPT_SECONDS = 3600
 """How long a browser may use its copy without asking: a stored file never changes, but it may be deleted."""
 
-_MEDIA_TYPE_BY_EXTENSION = {extension: media.mime for media in MEDIA_TYPES for extension in media.extensions}
+SIGNED_SECONDS = 3600
+"""How long an address of the storage itself is good, which `?redirect` leads to: for a long download to begin."""
 
 Part = tuple[bytes, ByteRange]
 """What goes before a range, and the range."""
@@ -44,8 +45,13 @@ async def file_answer(storage: Storage, request: Request, key: str) -> Response:
     if not names.is_key(key):
         raise FileNotFound(f"There is no file {key[:200]}.")
     stored = await in_thread(storage.stat, key)
-    media_type = media_type_of(key)
-    headers = _headers(stored, media_type, attachment="download" in request.query_params)
+    attachment = "download" in request.query_params
+    if "redirect" in request.query_params and request.method == "GET":  # a signature is for one method
+        signed = await in_thread(storage.signed_url, key, SIGNED_SECONDS, attachment=attachment)
+        if signed is not None:
+            return Response(status_code=307, headers={"Location": signed, "Cache-Control": "no-store"})
+    media_type = mime_of(key)
+    headers = _headers(stored, media_type, attachment=attachment)
     asked = request.headers
     if not_modified(asked.get("if-none-match"), asked.get("if-modified-since"), stored.etag, stored.modified_ms):
         del headers["Content-Type"]
@@ -69,12 +75,6 @@ async def file_answer(storage: Storage, request: Request, key: str) -> Response:
     headers |= {"Content-Length": str(several.content_length), "Content-Type": several.content_type}
     parts = [(several.head(part), part) for part in ranges]
     return await _streamed(storage, key, parts, 206, headers, several.tail)
-
-
-def media_type_of(key: str) -> str:
-    """By the extension, which uploads and outputs were given by their content."""
-    dot = key.rfind(".")
-    return _MEDIA_TYPE_BY_EXTENSION.get(key[dot:].lower(), "application/octet-stream")
 
 
 def _headers(stored: StoredObject, media_type: str, *, attachment: bool) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
@@ -18,8 +17,10 @@ from flowscale.queues.base import Enqueued, Idempotency
 from flowscale.specs import ExecuteRequest, Source, checked_url, stored_reference, upload_key_in_url
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_api.deps import Gateway
+from flowscale_api.files.keeping import has_reached_its_age
 from flowscale_api.health.availability import best_report, ffmpeg_fault
 from flowscale_api.schemas import Accepted
+from flowscale_api.threads import in_thread
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -36,7 +37,7 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
         return accepted(known)
     texts = wanted.named_sources()
     by_url = not (isinstance(wanted, ExecuteRequest) and wanted.source_path)
-    sources = [await find_source(gateway.storage, text, by_url=by_url) for text in texts]
+    sources = [await find_source(gateway, text, by_url=by_url) for text in texts]
     if fault := ffmpeg_fault(best_report(await gateway.queue.workers())):
         raise fault
     now_ms = gateway.clock.now_ms()
@@ -60,7 +61,7 @@ def accepted(enqueued: Enqueued) -> Accepted:
     )
 
 
-async def find_source(storage: Storage, text: str, *, by_url: bool) -> Source:
+async def find_source(gateway: Gateway, text: str, *, by_url: bool) -> Source:
     """What a client's text stands for: an upload, or with `by_url` another host's file.
 
     An address of our own uploads is read from the storage, not over the network. Raises InvalidPath for text
@@ -68,7 +69,7 @@ async def find_source(storage: Storage, text: str, *, by_url: bool) -> Source:
     """
     reference = stored_reference(text)
     if reference is not None:
-        stored = await asyncio.to_thread(_stored, storage, reference)
+        stored = await _usable(gateway, reference)
         if stored is None:
             raise FileNotFound(f"There is no uploaded file {reference}: upload it again, or check the name.")
         return Source(key=stored.key)
@@ -79,9 +80,19 @@ async def find_source(storage: Storage, text: str, *, by_url: bool) -> Source:
         )
     url = checked_url(text)
     ours = upload_key_in_url(url)
-    if ours is not None and (stored := await asyncio.to_thread(_stored, storage, ours)) is not None:
+    if ours is not None and (stored := await _usable(gateway, ours)) is not None:
         return Source(key=stored.key)
     return Source(url=url)
+
+
+async def _usable(gateway: Gateway, reference: str) -> StoredObject | None:
+    """The upload, unless it is gone, or has reached its age and is about to go."""
+    stored = await in_thread(_stored, gateway.storage, reference)
+    if stored is not None and has_reached_its_age(
+        stored, gateway.files.upload_retention_seconds, gateway.clock.now_ms()
+    ):
+        return None
+    return stored
 
 
 def _stored(storage: Storage, reference: str) -> StoredObject | None:

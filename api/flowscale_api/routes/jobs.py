@@ -7,9 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from flowscale.errors import Conflict, InvalidOptions, JobNotFound, QueueFull, QueueUnavailable
+from flowscale.errors import (
+    Conflict,
+    FileNotFound,
+    InvalidOptions,
+    JobNotFound,
+    QueueFull,
+    QueueUnavailable,
+    StorageUnavailable,
+)
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import JobId, failures
+from flowscale_api.files.keeping import refuse_aged_sources
 from flowscale_api.jobs.views import job_answer, job_list, known_job_id
 from flowscale_api.schemas import JobAnswer, JobList, Status, json_answer
 
@@ -67,9 +76,11 @@ async def cancel_job(request: Request, gateway: Parts, job_id: JobId) -> Respons
     operation_id="retryJob",
     summary="Queue a failed job again",
     response_model=JobAnswer,
-    responses=failures(JobNotFound, Conflict, QueueFull, QueueUnavailable),
+    responses=failures(JobNotFound, FileNotFound, Conflict, QueueFull, QueueUnavailable, StorageUnavailable),
 )
 async def retry_job(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """Gives a job that ended in error a fresh set of attempts, under the same id."""
+    if gateway.files.upload_retention_seconds is not None:
+        await refuse_aged_sources(await gateway.queue.get(known_job_id(job_id)), gateway)
     job = await gateway.queue.retry(known_job_id(job_id))
     return json_answer(await job_answer(gateway, request, job))

@@ -6,6 +6,7 @@ import json
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Response
 from starlette.responses import HTMLResponse
@@ -16,6 +17,7 @@ from flowscale_api.description.reference import POLICY, reference_page
 from flowscale_api.schemas import About, json_answer
 
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:"
+"""What comes last may have the origin behind it from which the storage serves outputs itself."""
 
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -30,8 +32,11 @@ MEDIA_TYPES = {
 """By extension: only files of these kinds are served from the page's folder."""
 
 
-def page_router(document: dict[str, Any], *, page: bool) -> APIRouter:
-    """The routes; with `page` the start page is the web page, else a few words of JSON."""
+def page_router(document: dict[str, Any], *, page: bool, outputs_at: str | None = None) -> APIRouter:
+    """The routes; with `page` the start page is the web page, else a few words of JSON.
+
+    `outputs_at`: the address at which the storage serves outputs itself, for the page to show.
+    """
     router = APIRouter(include_in_schema=False)
     text = json.dumps(document, ensure_ascii=False)
     reference = reference_page(document)
@@ -45,7 +50,7 @@ def page_router(document: dict[str, Any], *, page: bool) -> APIRouter:
         return HTMLResponse(reference, headers={"Content-Security-Policy": POLICY})
 
     if page:
-        _add_page(router)
+        _add_page(router, f"{PAGE_POLICY} {_origin(outputs_at)}" if outputs_at else PAGE_POLICY)
     else:
 
         @router.get("/")
@@ -55,12 +60,12 @@ def page_router(document: dict[str, Any], *, page: bool) -> APIRouter:
     return router
 
 
-def _add_page(router: APIRouter) -> None:
+def _add_page(router: APIRouter, policy: str) -> None:
     # Listed once: what is not in the folder now is never looked for, whatever a path says.
     assets = {entry.name: entry for entry in files("flowscale_api").joinpath("web").iterdir() if _is_served(entry)}
 
     def answer(name: str) -> Response:
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
         return Response(assets[name].read_bytes(), headers=headers, media_type=_media_type(name))
 
     @router.get("/")
@@ -72,6 +77,11 @@ def _add_page(router: APIRouter) -> None:
         if name not in assets:
             raise FileNotFound(f"There is no asset {name[:80]!r}.")
         return answer(name)
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_served(entry: Traversable) -> bool:

@@ -3,6 +3,7 @@
     <root>/uploads/<fileId>/<name>
     <root>/outputs/<jobId>/<execution>/<name>
     <root>/incoming/<random>/      half-written files, in a folder owned by the process that writes them
+    <root>/partial/                what any process may continue (partial.py)
 
 A stored file is complete before it gets its name and is never written to again: an overwrite puts another
 file under the name. So a reader keeps what it has opened, and a hard link is as good as a copy.
@@ -14,21 +15,27 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flowscale import names
 from flowscale.errors import DiskFull, FileNotFound, FlowScaleError, InvalidPath, StorageUnavailable
 from flowscale.folders import OwnedFolder
-from flowscale.names import is_key, is_key_prefix
-from flowscale.storage.base import CHUNK, StoredObject
+from flowscale.names import is_file_id, is_key, is_key_prefix
+from flowscale.storage.base import CHUNK, WRITER_MOST, OpenUpload, Part, StoredObject
+from flowscale.storage.partial import PartialFiles
 from flowscale.storage.tree import MISLEADING, Names, Tree, copy_out, open_plain
 
 FOLDERS = ("uploads", "outputs")
+
+LOCAL_PART = 8 * 1024 * 1024
+"""Bytes of a part: little to send again after a cut, and as many writes made durable at once."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Another file system, one without hard links, or a file that is not ours: copying may still work.
@@ -36,13 +43,24 @@ _COPY_INSTEAD = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOP
 
 
 class LocalStorage:
-    """Storage under `root`, which is made if absent (StorageUnavailable if it cannot be). `close` it at the end."""
+    """Storage under `root`. `close` it at the end.
 
-    def __init__(self, root: Path) -> None:
+    `shared`: the folder is mounted on several machines. It must be there then (a mount that failed must not be
+    filled up unseen), and half-written files lie in a folder for each machine: whether their process still lives
+    is known there only. Otherwise it is made if absent. Raises StorageUnavailable when there is no such folder.
+    """
+
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root.absolute()
         self._tree = Tree(self.root)
+        self._partial = PartialFiles(self._tree)
+        self._shared = shared
         self._incoming: OwnedFolder | None = None
         self._claiming = threading.Lock()
+        if shared:
+            if not self.root.is_dir():
+                raise StorageUnavailable(f"The shared folder {self.root} is not there. Mount it, or name another.")
+            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
@@ -50,7 +68,7 @@ class LocalStorage:
                 f"The storage folder {self.root} cannot be made ({fault.strerror}). Make it, or set another."
             ) from fault
 
-    def writer(self, key: str) -> LocalWriter:
+    def writer(self, key: str, most: int = WRITER_MOST) -> LocalWriter:
         _parts(key)
         return LocalWriter(self, key)
 
@@ -111,6 +129,79 @@ class LocalStorage:
         _parts(key)
         return None
 
+    def signed_url(self, key: str, seconds: int, *, attachment: bool = False) -> str | None:
+        _parts(key)
+        return None
+
+    def part_size(self, total: int) -> int:
+        return LOCAL_PART
+
+    def begin(self, key: str) -> str:
+        _parts(key)
+        with self._writing(key, self.root):
+            return self._partial.begin(key)
+
+    def part(self, key: str, upload: str, number: int, start: int, data: bytes | memoryview) -> Part:
+        _parts(key)
+        with self._reading(f"that is being uploaded as {key}"):
+            return self._partial.part(upload, number, start, data)
+
+    def complete(self, key: str, upload: str, parts: Sequence[Part]) -> StoredObject:
+        path = _parts(key)
+        with self._reading(f"that is being uploaded as {key}"):
+            try:
+                return _described(key, self._partial.complete(upload, parts, path))
+            except ValueError as fault:
+                raise StorageUnavailable(f"The upload of {key} cannot be completed: {fault}.") from fault
+
+    def abort(self, key: str, upload: str) -> None:
+        _parts(key)
+        with self._writing(key, self.root):
+            self._partial.abort(upload)
+
+    def open_uploads(self) -> Iterator[OpenUpload]:
+        with self._writing("partial", self.root):
+            yield from [OpenUpload(*found) for found in self._partial.open()]
+
+    def presigned_part(self, key: str, upload: str, number: int, size: int, seconds: int) -> str | None:
+        _parts(key)
+        return None
+
+    def parts(self, key: str, upload: str) -> list[Part]:
+        _parts(key)
+        with self._reading(f"that is being uploaded as {key}"):
+            return self._partial.parts(upload)
+
+    def put_rest(self, file_id: str, start: int, data: bytes | memoryview) -> None:
+        with self._writing(f"the rest of {_file_id(file_id)}", self.root):
+            self._partial.put_rest(file_id, start, data)
+
+    def rest(self, file_id: str, start: int) -> bytes:
+        with self._reading(f"that is the rest of {_file_id(file_id)}"):
+            return self._partial.rest(file_id, start)
+
+    def drop_rests(self, file_id: str) -> None:
+        with self._writing(f"the rest of {_file_id(file_id)}", self.root):
+            self._partial.drop_rests(file_id)
+
+    def reap(self, before_ms: int) -> int:
+        """Also removes what machines left half-written that did not come back to sweep it."""
+        with self._writing("partial", self.root):
+            return self._partial.reap(before_ms) + self._reap_strangers(before_ms)
+
+    def _reap_strangers(self, before_ms: int) -> int:
+        if not self._shared:
+            return 0
+        reaped = 0
+        for host in self._tree.names(("incoming",)):
+            for name in self._tree.names(("incoming", host)):
+                with self._tree.folder(("incoming", host)) as folder, suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode) and _newest(self.root / "incoming" / host / name) < before_ms:
+                        shutil.rmtree(self.root / "incoming" / host / name)
+                        reaped += 1
+        return reaped
+
     def describe(self, folder: str) -> str:
         if folder not in FOLDERS:
             raise InvalidPath(f"There is no folder {folder!r} in the storage.")
@@ -145,8 +236,9 @@ class LocalStorage:
         """Our folder for half-written files; claimed anew after a fork, or when somebody has removed it."""
         with self._claiming:
             if self._incoming is None or not self._incoming.held:
-                with self._tree.folder(("incoming",), create=True):
-                    self._incoming = OwnedFolder.claim(self.root / "incoming")
+                parent = ("incoming", names.safe_name(os.uname().nodename, fallback="host"))[: 1 + self._shared]
+                with self._tree.folder(parent, create=True):
+                    self._incoming = OwnedFolder.claim(self.root.joinpath(*parent))
             return self._incoming.path
 
     def _open(self, key: str) -> FileIO:
@@ -164,8 +256,8 @@ class LocalStorage:
 
     def _walk(self, prefix: str) -> Iterator[StoredObject]:
         with self._reading(prefix):
-            names = self._tree.names(tuple(prefix.split("/")[:-1]))
-        for name in names:
+            entries = self._tree.names(tuple(prefix.split("/")[:-1]))
+        for name in entries:
             below = f"{prefix}{name}"
             try:
                 if is_key(below):
@@ -239,6 +331,17 @@ def _parts(key: str) -> Names:
     if not is_key(key):
         raise InvalidPath(f"{key!r} is not a storage key.")
     return tuple(key.split("/"))
+
+
+def _file_id(text: str) -> str:
+    if not is_file_id(text):
+        raise InvalidPath(f"{text!r} is not the id of a file.")
+    return text
+
+
+def _newest(folder: Path) -> int:
+    """When something in the folder was last written to, Unix ms."""
+    return max(path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]) // 1_000_000
 
 
 def _described(key: str, status: os.stat_result) -> StoredObject:
