@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-unit test-contract test-integration soak check format generate \
-	bench bench-render bench-queue bench-chaos images clean
+	bench bench-render bench-queue bench-files bench-chaos images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -26,7 +26,7 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 	$(bin)/flowscale dev
 
 test: ## every test: unit, contract, integration
-	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips
+	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 node
 	$(bin)/pytest tests/unit tests/contract tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
@@ -34,11 +34,11 @@ test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 	$(bin)/pytest tests/unit $(ARGS)
 
 test-contract: ## contract tests alone: one suite for every queue and storage, the HTTP contract
-	@scripts/bootstrap python ffmpeg redis servers openssl clips
+	@scripts/bootstrap python ffmpeg redis servers openssl clips s3
 	$(bin)/pytest tests/contract $(ARGS)
 
 test-integration: ## integration tests alone: real FFmpeg, processes, servers and browser
-	@scripts/bootstrap python ffmpeg redis chromium openssl clips
+	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
 	$(bin)/pytest tests/integration $(ARGS)
 
 soak: ## outages of one and five minutes, and a freeze of one, in the middle of renders; takes about eight
@@ -65,7 +65,7 @@ generate: ## rewrites the generated files: docs/configuration.md, tests/golden/o
 	@scripts/bootstrap python
 	$(bin)/python scripts/generate.py
 
-bench: bench-render bench-queue bench-chaos ## all three: renders, the queue, and the queue under fire
+bench: bench-render bench-queue bench-files bench-chaos ## all of them: renders, the queue, files, the queue under fire
 
 bench-render: ## measures renders beside the bare ffmpeg command, and prints the figures
 	@scripts/bootstrap python ffmpeg clips
@@ -74,6 +74,10 @@ bench-render: ## measures renders beside the bare ffmpeg command, and prints the
 bench-queue: ## measures the queue beside plain RQ (and BullMQ where Node is there), and prints the figures
 	@scripts/bootstrap python ffmpeg redis clips
 	PYTHONPATH=tests $(bin)/python -m bench.redis_queue $(ARGS)
+
+bench-files: ## measures uploads to a bucket beside raw ones, and the gateway's memory; takes 30 GB of disk
+	@scripts/bootstrap python s3
+	PYTHONPATH=tests $(bin)/python -m bench.files $(ARGS)
 
 bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
 	@scripts/bootstrap python redis

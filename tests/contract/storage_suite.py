@@ -12,16 +12,21 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+import time
 import tracemalloc
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 from flowscale import names
-from flowscale.errors import FileNotFound, InvalidPath
-from flowscale.storage.base import CHUNK, Storage, StoredObject
+from flowscale.errors import FileNotFound, InvalidPath, StorageUnavailable
+from flowscale.storage.base import CHUNK, WRITER_MOST, Part, Storage, StoredObject
 
 MIB = 1024 * 1024
 FILE_ID = "0123456789abcdef" * 2
@@ -94,6 +99,29 @@ def read(storage: Storage, key: str, start: int = 0, length: int = 10**12) -> by
 
 def keys(storage: Storage, prefix: str) -> set[str]:
     return {stored.key for stored in storage.find(prefix)}
+
+
+def parts_of(storage: Storage, count: int) -> list[bytes]:
+    """Contents of so many parts, the last of them short."""
+    size = storage.part_size(count * MIB)
+    return [secrets.token_bytes(1000) * (size // 1000) + bytes(size % 1000) for _ in range(count - 1)] + [b"the last"]
+
+
+def send(storage: Storage, key: str, upload: str, content: list[bytes]) -> list[Part]:
+    """All the parts, one after the other."""
+    starts = [sum(map(len, content[:index])) for index in range(len(content))]
+    return [storage.part(key, upload, index + 1, starts[index], data) for index, data in enumerate(content)]
+
+
+def ask(url: str, data: bytes | None = None) -> tuple[int, Message, bytes]:
+    """GET the address, or PUT to it, as a stranger does."""
+    request = Request(url, data, {"Content-Type": ""}, method="GET" if data is None else "PUT")
+    try:
+        with urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except HTTPError as fault:
+        with fault:
+            return fault.code, fault.headers, fault.read()
 
 
 class StorageSuite:
@@ -438,6 +466,243 @@ class StorageSuite:
             storage.delete(stored.key)
         assert keys(storage, "outputs/") == set()
 
+    # Objects in parts.
+
+    def test_an_object_in_parts_is_visible_only_when_it_is_complete(self, storage: Storage) -> None:
+        key, content = upload_key(), parts_of(storage, 3)
+        upload = storage.begin(key)
+        assert storage.parts(key, upload) == []
+        stored = send(storage, key, upload, content)
+        assert storage.parts(key, upload) == stored
+        with pytest.raises(FileNotFound):
+            storage.stat(key)
+        assert keys(storage, "uploads/") == set()
+        whole = storage.complete(key, upload, stored)
+        assert whole.key == key
+        assert whole.size == sum(map(len, content))
+        assert storage.stat(key) == whole
+        assert read(storage, key) == b"".join(content)
+        assert list(storage.find("uploads/")) == [whole]
+        assert list(storage.open_uploads()) == []
+
+    def test_one_part_alone_is_an_object(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        storage.complete(key, upload, [storage.part(key, upload, 1, 0, b"x")])
+        assert read(storage, key) == b"x"
+
+    def test_parts_come_in_any_order_and_at_once(self, storage: Storage) -> None:
+        key, content = upload_key(), parts_of(storage, 4)
+        upload = storage.begin(key)
+        starts = [sum(map(len, content[:index])) for index in range(len(content))]
+        with ThreadPoolExecutor(4) as pool:
+            sent = [
+                pool.submit(storage.part, key, upload, index + 1, starts[index], memoryview(content[index]))
+                for index in reversed(range(len(content)))
+            ]
+        stored = [future.result() for future in reversed(sent)]
+        assert [part.number for part in stored] == [1, 2, 3, 4]
+        assert [part.size for part in stored] == [len(data) for data in content]
+        assert storage.parts(key, upload) == stored
+        storage.complete(key, upload, stored)
+        assert read(storage, key) == b"".join(content)
+
+    def test_a_part_that_comes_again_replaces_the_first(self, storage: Storage) -> None:
+        key, content = upload_key(), parts_of(storage, 2)
+        upload = storage.begin(key)
+        first = storage.part(key, upload, 1, 0, bytes(len(content[0])))
+        stored = send(storage, key, upload, content)
+        assert first != stored[0]
+        assert storage.parts(key, upload) == stored
+        storage.complete(key, upload, stored)
+        assert read(storage, key) == b"".join(content)
+
+    def test_an_upload_goes_on_after_its_process_let_go_of_the_storage(self, storage: Storage) -> None:
+        key, content = upload_key(), parts_of(storage, 2)
+        upload = storage.begin(key)
+        storage.part(key, upload, 1, 0, content[0])
+        storage.close()
+        (found,) = storage.open_uploads()
+        assert (found.key, found.upload) == (key, upload)
+        assert [part.number for part in storage.parts(key, upload)] == [1]
+        storage.part(key, upload, 2, len(content[0]), content[1])
+        storage.complete(key, upload, storage.parts(key, upload))
+        assert read(storage, key) == b"".join(content)
+
+    def test_an_earlier_object_stays_until_another_in_parts_is_complete(self, storage: Storage) -> None:
+        key = upload_key()
+        first = put(storage, key, b"the first")
+        upload = storage.begin(key)
+        parts = [storage.part(key, upload, 1, 0, b"the second")]
+        assert storage.stat(key) == first
+        assert read(storage, key) == b"the first"
+        assert storage.complete(key, upload, parts).etag != first.etag
+        assert read(storage, key) == b"the second"
+
+    def test_parts_that_are_not_as_they_were_stored_make_no_object(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        stored = storage.part(key, upload, 1, 0, b"content")
+        forged = Part(1, stored.size, ("0" if stored.tag[0] != "0" else "1") + stored.tag[1:])
+        missing = Part(2, stored.size, stored.tag)
+        for named in ([forged], [stored, missing]):
+            with pytest.raises(StorageUnavailable):
+                storage.complete(key, upload, named)
+        with pytest.raises(FileNotFound):
+            storage.stat(key)
+        storage.complete(key, upload, [stored])
+        assert read(storage, key) == b"content"
+
+    def test_what_was_completed_can_be_asked_for_again(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        parts = [storage.part(key, upload, 1, 0, b"content")]
+        stored = storage.complete(key, upload, parts)
+        with suppress(FileNotFound):
+            assert storage.complete(key, upload, parts) == stored
+        assert storage.stat(key) == stored
+        assert read(storage, key) == b"content"
+
+    def test_a_completed_upload_takes_no_more_parts(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        stored = storage.complete(key, upload, [storage.part(key, upload, 1, 0, b"content")])
+        with pytest.raises(FileNotFound):
+            storage.part(key, upload, 2, 7, b"more")
+        with pytest.raises(FileNotFound):
+            storage.parts(key, upload)
+        storage.abort(key, upload)  # no error, and no harm
+        assert storage.stat(key) == stored
+
+    def test_an_aborted_upload_leaves_nothing(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        parts = [storage.part(key, upload, 1, 0, b"content")]
+        storage.abort(key, upload)
+        storage.abort(key, upload)
+        assert list(storage.open_uploads()) == []
+        with pytest.raises(FileNotFound):
+            storage.part(key, upload, 1, 0, b"content")
+        with pytest.raises(FileNotFound):
+            storage.parts(key, upload)
+        with pytest.raises(FileNotFound):
+            storage.complete(key, upload, parts)
+        with pytest.raises(FileNotFound):
+            storage.stat(key)
+
+    def test_an_upload_that_never_was(self, storage: Storage) -> None:
+        key = upload_key()
+        for upload in ("f" * 32, str(uuid.UUID(int=5)), "../../uploads"):
+            with pytest.raises(FileNotFound):
+                storage.part(key, upload, 1, 0, b"content")
+            with pytest.raises(FileNotFound):
+                storage.parts(key, upload)
+            storage.abort(key, upload)
+
+    def test_open_uploads_are_found(self, storage: Storage) -> None:
+        key, other = upload_key(), output_key()
+        begun = {(each, storage.begin(each)) for each in (key, key, other)}
+        assert len(begun) == 3
+        found = list(storage.open_uploads())
+        assert {(each.key, each.upload) for each in found} == begun
+        day_ms, now_ms = 24 * 3600 * 1000, time.time_ns() // 1_000_000
+        assert all(abs(now_ms - each.begun_ms) < day_ms for each in found)
+
+    def test_the_size_of_parts_keeps_within_the_limits_of_every_service(self, storage: Storage) -> None:
+        for total in (1, MIB, 8 * MIB, 8 * MIB + 1, 10 * 1024 * MIB, WRITER_MOST):
+            size = storage.part_size(total)
+            assert size >= 5 * MIB
+            assert -(-total // size) <= 10_000
+
+    def test_a_part_is_put_by_whoever_has_its_address(self, storage: Storage) -> None:
+        key, content = upload_key(), parts_of(storage, 2)
+        upload = storage.begin(key)
+        for number, data in enumerate(content, 1):
+            url = storage.presigned_part(key, upload, number, len(data), 600)
+            if url is None:  # only the gateway can
+                assert storage.signed_url(key, 600) is None
+                return
+            assert ask(url, data)[0] == 200
+        storage.complete(key, upload, storage.parts(key, upload))
+        assert read(storage, key) == b"".join(content)
+
+    def test_the_address_of_a_part_is_good_for_that_part_alone(self, storage: Storage) -> None:
+        key = upload_key()
+        upload = storage.begin(key)
+        url = storage.presigned_part(key, upload, 1, 7, 600)
+        if url is None:
+            return
+        assert ask(url, b"content and more")[0] == 403
+        assert ask(url.replace("partNumber=1", "partNumber=2"), b"content")[0] == 403
+        assert storage.parts(key, upload) == []
+        assert ask(url, b"content")[0] == 200
+        assert [(part.number, part.size) for part in storage.parts(key, upload)] == [(1, 7)]
+
+    # Rests.
+
+    def test_a_rest_is_kept_for_its_start(self, storage: Storage) -> None:
+        file_id, other = secrets.token_hex(16), secrets.token_hex(16)
+        content = secrets.token_bytes(3 * CHUNK + 1)
+        storage.put_rest(file_id, 0, b"first")
+        storage.put_rest(file_id, 0, memoryview(content))
+        storage.put_rest(file_id, 8 * MIB, b"")
+        storage.put_rest(other, 0, b"another file's")
+        storage.close()
+        assert storage.rest(file_id, 0) == content
+        assert storage.rest(file_id, 8 * MIB) == b""
+        assert storage.rest(other, 0) == b"another file's"
+        with pytest.raises(FileNotFound):
+            storage.rest(file_id, 1)
+        assert keys(storage, "uploads/") == keys(storage, "outputs/") == set()
+        storage.drop_rests(file_id)
+        storage.drop_rests(file_id)
+        for start in (0, 8 * MIB):
+            with pytest.raises(FileNotFound):
+                storage.rest(file_id, start)
+        assert storage.rest(other, 0) == b"another file's"
+
+    @pytest.mark.parametrize("file_id", ["", "..", "../uploads", FILE_ID.upper(), f"{FILE_ID}/..", f"{FILE_ID}\n"])
+    def test_a_rest_of_what_is_no_file_is_refused(self, storage: Storage, file_id: str) -> None:
+        with pytest.raises(InvalidPath):
+            storage.put_rest(file_id, 0, b"content")
+        with pytest.raises(InvalidPath):
+            storage.rest(file_id, 0)
+        with pytest.raises(InvalidPath):
+            storage.drop_rests(file_id)
+
+    # Reaping.
+
+    def test_what_was_begun_before_is_reaped(self, storage: Storage) -> None:
+        key, file_id, whole = upload_key(), secrets.token_hex(16), upload_key()
+        stored = put(storage, whole, b"content")
+        storage.close()
+        upload = storage.begin(key)
+        storage.part(key, upload, 1, 0, b"content")
+        storage.put_rest(file_id, 0, b"first")
+        storage.put_rest(file_id, 5, b"second")
+        hour_ms, now_ms = 3600 * 1000, time.time_ns() // 1_000_000
+        assert storage.reap(now_ms - hour_ms) == 0
+        assert [part.size for part in storage.parts(key, upload)] == [7]
+        assert storage.rest(file_id, 5) == b"second"
+        assert storage.reap(now_ms + hour_ms) == 2
+        assert storage.reap(now_ms + hour_ms) == 0
+        assert list(storage.open_uploads()) == []
+        with pytest.raises(FileNotFound):
+            storage.parts(key, upload)
+        for start in (0, 5):
+            with pytest.raises(FileNotFound):
+                storage.rest(file_id, start)
+        assert storage.stat(whole) == stored
+
+    def test_a_writer_leaves_nothing_to_reap(self, storage: Storage) -> None:
+        size = 2 * storage.part_size(WRITER_MOST) + 1
+        with storage.writer(upload_key()) as abandoned:
+            abandoned.write(bytes(size))
+        with storage.writer(upload_key()) as writer:
+            writer.write(bytes(size))
+            assert writer.commit().size == size
+        assert list(storage.open_uploads()) == []
+
     # Keys.
 
     @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS.keys())
@@ -458,6 +723,21 @@ class StorageSuite:
             storage.delete(key)
         with pytest.raises(InvalidPath):
             storage.url(key)
+        with pytest.raises(InvalidPath):
+            storage.signed_url(key, 60)
+        with pytest.raises(InvalidPath):
+            storage.begin(key)
+        upload = storage.begin(upload_key())
+        with pytest.raises(InvalidPath):
+            storage.part(key, upload, 1, 0, b"content")
+        with pytest.raises(InvalidPath):
+            storage.parts(key, upload)
+        with pytest.raises(InvalidPath):
+            storage.presigned_part(key, upload, 1, 7, 60)
+        with pytest.raises(InvalidPath):
+            storage.complete(key, upload, [])
+        with pytest.raises(InvalidPath):
+            storage.abort(key, upload)
         assert source.read_bytes() == b"content"
         assert not (tmp_path / "target").exists()
 
@@ -473,6 +753,30 @@ class StorageSuite:
         put(storage, key, b"content")
         url = storage.url(key)
         assert url is None or url.startswith(("https://", "http://"))
+
+    def test_a_signed_address_is_for_anyone(self, storage: Storage) -> None:
+        key = upload_key("my-clip.mp4")
+        put(storage, key, b"content")
+        url = storage.signed_url(key, 600)
+        if url is None:  # it must go through the gateway
+            return
+        status, headers, body = ask(url)
+        assert (status, body) == (200, b"content")
+        assert headers["content-type"] == "video/mp4"
+        status, headers, body = ask(storage.signed_url(key, 600, attachment=True) or "")
+        assert (status, body) == (200, b"content")
+        assert headers["content-disposition"] == 'attachment; filename="my-clip.mp4"'
+
+    def test_a_signed_address_is_good_for_its_object_alone(self, storage: Storage) -> None:
+        key, other = upload_key(), upload_key()
+        put(storage, key, b"content")
+        put(storage, other, b"secret")
+        url = storage.signed_url(key, 600)
+        if url is None:
+            return
+        assert ask(url.replace(key, other))[0] == 403
+        assert ask(url, b"overwritten")[0] == 403
+        assert read(storage, key) == b"content"
 
     def test_each_folder_is_described(self, storage: Storage) -> None:
         uploads, outputs = storage.describe("uploads"), storage.describe("outputs")

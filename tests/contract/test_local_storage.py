@@ -16,8 +16,10 @@ import pytest
 
 from contract.storage_suite import MIB, StorageSuite, keys, output_key, put, read, upload_key
 from flowscale.errors import FileNotFound, InvalidPath, StorageUnavailable
+from flowscale.settings import StorageSettings
 from flowscale.storage.base import CHUNK, Storage
 from flowscale.storage.local import LocalStorage
+from flowscale.storage.opening import open_storage
 
 
 @pytest.fixture
@@ -56,6 +58,61 @@ class TestLocalStorageOverTwoFileSystems(StorageSuite):
         yield storage
         storage.close()
         shutil.rmtree(root)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A folder by a second mount, as another machine has it; where nobody lets us mount, by a link."""
+    exported, mount = tmp_path / "exported", tmp_path / "mounted"
+    exported.mkdir()
+    mount.mkdir()
+    if subprocess.run(["mount", "--bind", exported, mount], check=False, capture_output=True).returncode != 0:
+        mount.rmdir()
+        mount.symlink_to(exported)
+        yield mount
+        return
+    try:
+        assert f" {mount} " in Path("/proc/self/mounts").read_text()
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+def shared(root: Path) -> Storage:
+    return open_storage(StorageSettings.model_validate({"type": "nfs", "dir": root}))
+
+
+class TestNfsStorage(StorageSuite):
+    memory_limit = 8 * MIB
+
+    @pytest.fixture
+    def storage(self, mounted: Path) -> Iterator[Storage]:
+        storage = shared(mounted)
+        yield storage
+        storage.close()
+
+
+def test_machines_that_share_a_folder_go_on_with_what_another_began(mounted: Path) -> None:
+    here, there = shared(mounted), shared(mounted.parent / "exported")
+    key, file_id = upload_key(), os.urandom(16).hex()
+    upload = here.begin(key)
+    parts = [here.part(key, upload, 1, 0, b"begun here")]
+    here.put_rest(file_id, 10, b"kept here")
+    assert [found.upload for found in there.open_uploads()] == [upload]
+    assert there.parts(key, upload) == parts
+    assert there.rest(file_id, 10) == b"kept here"
+    parts.append(there.part(key, upload, 2, 10, b", ended there"))
+    stored = there.complete(key, upload, parts)
+    assert here.stat(key) == stored
+    assert read(here, key) == b"begun here, ended there"
+    for storage in (here, there):
+        storage.close()
+
+
+def test_a_shared_folder_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match="Mount it"):
+        shared(tmp_path / "mounted")
+    assert not (tmp_path / "mounted").exists()
 
 
 # Nothing is left behind.

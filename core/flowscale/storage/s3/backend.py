@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flowscale import logs
 from flowscale.errors import DiskFull, FileNotFound, FlowScaleError, InvalidPath, StorageUnavailable
@@ -74,7 +74,7 @@ class S3Storage:
         def put() -> StoredObject:
             with self._calling(key) as client, self.senders().held(len(data)):
                 answer = client.put_object(
-                    Bucket=self._place.bucket, Key=self._name(key), Body=bytes(data), ContentType=mime_of(key)
+                    Bucket=self._place.bucket, Key=self._name(key), Body=_body(data), ContentType=mime_of(key)
                 )
             try:
                 return self.stat(key)
@@ -162,13 +162,13 @@ class S3Storage:
         with self.senders().held(len(data)):
             return self.send_part(key, upload, number, bytes(data), threading.Event())
 
-    def send_part(self, key: str, upload: str, number: int, data: bytes, stop: threading.Event) -> Part:
+    def send_part(self, key: str, upload: str, number: int, data: bytes | bytearray, stop: threading.Event) -> Part:
         _checked(key)
 
         def send() -> Part:
             with self._calling(f"that is being uploaded as {key}") as client:
                 sent = client.upload_part(
-                    Bucket=self._place.bucket, Key=self._name(key), UploadId=upload, PartNumber=number, Body=data
+                    Bucket=self._place.bucket, Key=self._name(key), UploadId=upload, PartNumber=number, Body=_body(data)
                 )
             return Part(number, len(data), sent["ETag"].strip('"'))
 
@@ -346,6 +346,11 @@ def _pieces(reading: Reading) -> Generator[bytes, None, None]:
         yield from reading
     finally:
         reading.close()
+
+
+def _body(data: bytes | bytearray) -> bytes:
+    """The types know no bytearray; the client takes it as it is, and a copy would double what a part holds."""
+    return cast(bytes, data)
 
 
 def _checked(key: str) -> None:

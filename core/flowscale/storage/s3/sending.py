@@ -64,6 +64,19 @@ class Senders:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="storage")
         self._budget = Budget(BUDGET_BYTES)
+        self._spare: list[bytearray] = []  # used again: what is freed in pieces of this size, the heap keeps
+        self._sparing = threading.Lock()
+
+    def buffer(self, size: int) -> bytearray:
+        """Room for a part, with whatever is in it; `spare` it afterwards."""
+        with self._sparing:
+            fitting = next((at for at, spare in enumerate(self._spare) if len(spare) == size), None)
+            return bytearray(size) if fitting is None else self._spare.pop(fitting)
+
+    def spare(self, buffer: bytearray) -> None:
+        with self._sparing:
+            if len(buffer) == SMALLEST_PART and len(self._spare) < SENDERS:
+                self._spare.append(buffer)
 
     def send(self, call: Callable[[], Part], size: int) -> Future[Part]:
         """Begin `call` once there is memory for its `size` bytes."""
@@ -94,7 +107,7 @@ class Bucket(Protocol):
 
     def put_whole(self, key: str, data: bytes | bytearray) -> StoredObject: ...
     def begin(self, key: str) -> str: ...
-    def send_part(self, key: str, upload: str, number: int, data: bytes, stop: threading.Event) -> Part: ...
+    def send_part(self, key: str, upload: str, number: int, data: bytes | bytearray, stop: threading.Event) -> Part: ...
     def complete(self, key: str, upload: str, parts: list[Part]) -> StoredObject: ...
     def abandon(self, key: str, upload: str) -> None: ...
     def senders(self) -> Senders: ...
@@ -107,7 +120,8 @@ class S3Writer:
         self._bucket = bucket
         self._key = key
         self._part_size = part_size_for(most)
-        self._gathered = bytearray()
+        self._gathered = bytearray()  # of a part's size once something is written; the system lends it page by page
+        self._filled = 0  # bytes of it
         self._upload: str | None = None
         self._sent: list[Future[Part]] = []
         self._stop = threading.Event()
@@ -118,17 +132,20 @@ class S3Writer:
         self._must_be_open()
         left = memoryview(data).cast("B")
         while left:
-            room = self._part_size - len(self._gathered)
-            self._gathered += left[:room]
-            left = left[room:]
             # The last part may be a full one: it is sent when there is more, or at the commit.
-            if left and len(self._gathered) == self._part_size:
+            if self._filled == self._part_size:
                 self._send()
+            if not self._gathered:
+                self._gathered = self._bucket.senders().buffer(self._part_size)
+            piece = left[: self._part_size - self._filled]
+            self._gathered[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            left = left[len(piece) :]
 
     def commit(self) -> StoredObject:
         self._must_be_open()
         if self._upload is None:
-            stored = self._bucket.put_whole(self._key, self._gathered)
+            stored = self._bucket.put_whole(self._key, memoryview(self._gathered)[: self._filled].tobytes())
         else:
             self._send()
             parts = [future.result() for future in self._sent]
@@ -143,8 +160,10 @@ class S3Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._gathered:
+            self._bucket.senders().spare(self._gathered)
         self._closed = True
-        self._gathered = bytearray()
+        self._gathered, self._filled = bytearray(), 0
         self._stop.set()
         for future in self._sent:
             future.cancel()
@@ -165,7 +184,10 @@ class S3Writer:
         for future in self._sent:
             if future.done():
                 future.result()  # raises what it met: sooner is better than at the end
-        data, self._gathered = bytes(self._gathered), bytearray()
+        buffer, filled = self._gathered, self._filled
+        self._gathered, self._filled = bytearray(), 0
+        # A whole part is sent from where it was gathered; only the last is shorter.
+        data = buffer if filled == len(buffer) else memoryview(buffer)[:filled].tobytes()
         upload, number = self._upload, len(self._sent) + 1
 
         def send() -> Part:
@@ -173,7 +195,10 @@ class S3Writer:
                 raise StorageUnavailable("The upload was given up.")
             return self._bucket.send_part(self._key, upload, number, data, self._stop)
 
-        self._sent.append(self._bucket.senders().send(send, len(data)))
+        senders = self._bucket.senders()
+        sending = senders.send(send, len(data))
+        sending.add_done_callback(lambda _sending: senders.spare(buffer))
+        self._sent.append(sending)
 
     def _must_be_open(self) -> None:
         if self._closed:
