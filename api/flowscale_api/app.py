@@ -14,6 +14,8 @@ from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
+from flowscale.uploads.base import UploadLedger
+from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
@@ -21,6 +23,7 @@ from flowscale_api.health.readiness import Readiness
 from flowscale_api.jobs.submissions import IDEMPOTENCY_KEY
 from flowscale_api.routes import ROUTERS
 from flowscale_api.routes.pages import page_router
+from flowscale_api.uploads import tus
 from flowscale_api.wire.envelope import REQUEST_ID, Envelope, LastResort
 from flowscale_api.wire.lingering import LingeringClose
 
@@ -31,9 +34,11 @@ def create_app(
     queue: JobQueue,
     storage: Storage,
     clock: Clock,
+    uploads: UploadLedger | None = None,
     page: bool = False,
 ) -> FastAPI:
-    """The gateway over these parts, which stay the caller's to close. `page`: serve the web page at `/`."""
+    """The gateway over these parts, which stay the caller's to close. `uploads`: several gateways share one; without,
+    this one remembers its resumable uploads by itself. `page`: serve the web page at `/`."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
     app.state.gateway = Gateway(
@@ -41,6 +46,7 @@ def create_app(
         files=settings.storage,
         queue=queue,
         storage=storage,
+        uploads=uploads or MemoryLedger(clock),
         clock=clock,
         readiness=Readiness(queue, storage, clock),
         started=clock.monotonic(),
@@ -56,9 +62,15 @@ def create_app(
         app.add_middleware(
             Cors,
             allow_origins=settings.gateway.cors_origins,
-            allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=("Content-Type", "Last-Event-ID", "Range", "If-Range", IDEMPOTENCY_KEY, REQUEST_ID),
-            expose_headers=(REQUEST_ID, "Retry-After", "Accept-Ranges", "Content-Range", "ETag"),
+            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
+            allow_headers=(
+                *("Content-Type", "Last-Event-ID", "Range", "If-Range", IDEMPOTENCY_KEY, REQUEST_ID),
+                *tus.SENT_HEADERS,
+            ),
+            expose_headers=(
+                *(REQUEST_ID, "Retry-After", "Accept-Ranges", "Content-Range", "ETag"),
+                *tus.READ_HEADERS,
+            ),
         )
     app.add_middleware(LingeringClose)
     app.add_middleware(Envelope, clock=clock)

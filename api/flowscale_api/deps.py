@@ -12,6 +12,7 @@ from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
 from flowscale.settings import GatewaySettings, StorageSettings
 from flowscale.storage.base import Storage
+from flowscale.uploads.base import UploadLedger
 from flowscale_api.health.readiness import Readiness
 
 
@@ -23,6 +24,7 @@ class Gateway:
     files: StorageSettings
     queue: JobQueue
     storage: Storage
+    uploads: UploadLedger
     clock: Clock
     readiness: Readiness
     started: float

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from flowscale.errors import (
     FlowScaleError,
@@ -82,6 +83,21 @@ async def _of_the_router(request: Request, error: Exception) -> Response:
     if error.status_code == NotFound.status:
         return problem(NotFound(f"There is nothing at {where}. GET /docs lists what there is."))
     if error.status_code == MethodNotAllowed.status:
-        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        allowed = ", ".join(sorted(_methods(request)))
         return problem(MethodNotAllowed(f"{where} is not possible; allowed: {allowed}."), {"Allow": allowed})
     raise error  # the framework raises no other here; if one day it does, the log shall show it
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path takes, whichever of its routes does: the framework names the methods of one of them."""
+    routes = [route for route in _routes(request.app.routes) if route.path_regex.match(request.scope["path"])]
+    return {method for route in routes for method in route.methods or ()}
+
+
+def _routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        else:
+            # FastAPI keeps a router that was included as it was.
+            yield from _routes(getattr(getattr(route, "original_router", route), "routes", ()))

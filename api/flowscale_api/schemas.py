@@ -102,6 +102,61 @@ class Uploaded(Fine):
     mimetype: str = Field(description="Found in the content, not taken from the name.")
 
 
+class UploadFacts(Fine):
+    """An upload in several requests: how far it is, or, when it is complete, all that `Uploaded` says."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"ok": True, "fileId": FILE_ID, "size": 1_048_576, "complete": False, "offset": 524_288}
+        }
+    )
+
+    file_id: str
+    size: int = Field(description="Bytes of the whole file.", ge=1)
+    complete: bool
+    offset: int | SkipJsonSchema[None] = absent(
+        "Until it is complete: bytes that are stored, from the file's start; 0 of a presigned upload."
+    )
+    file_path: str | SkipJsonSchema[None] = absent("When it is complete, as all that follows.")
+    public_url: str | SkipJsonSchema[None] = absent()
+    filename: str | SkipJsonSchema[None] = absent()
+    mimetype: str | SkipJsonSchema[None] = absent()
+
+
+class PartUrl(Shape):
+    """Where one part of a presigned upload is PUT."""
+
+    number: int = Field(description="From 1, in the order of the file's bytes.", ge=1)
+    url: str = Field(description="PUT the part's bytes there, with no header of your own.")
+    size: int = Field(description="Bytes this part has.", ge=1)
+
+
+class PartUrls(Fine):
+    urls: list[PartUrl]
+    urls_expire_at: Time = Field(description="Until when the addresses can be used; ask for others then.")
+
+
+class Presigned(PartUrls):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "ok": True,
+                "fileId": FILE_ID,
+                "partSize": 8_388_608,
+                "parts": 1,
+                "expiresAt": "2026-01-02T00:00:00.000Z",
+                "urls": [{"number": 1, "url": "https://storage.example.com/...", "size": 1_048_576}],
+                "urlsExpireAt": "2026-01-01T01:00:00.000Z",
+            }
+        }
+    )
+
+    file_id: str
+    part_size: int = Field(description="Bytes of every part but the last.")
+    parts: int = Field(description="How many there are; `urls` has the first of them.")
+    expires_at: Time = Field(description="When the upload is forgotten if it is not complete.")
+
+
 class Accepted(Fine):
     model_config = ConfigDict(
         json_schema_extra={

@@ -9,6 +9,8 @@ Stopping: no new connections, streams of events end at once, requests under way 
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import signal
 import socket
 import threading
@@ -23,7 +25,8 @@ from fastapi import FastAPI
 from flowscale import logs
 from flowscale_api.deps import Gateway
 from flowscale_api.housekeeping import Housekeeping
-from flowscale_api.wire.connections import Connection
+from flowscale_api.wire.connections import Connection, GuardedConfig
+from flowscale_api.wire.guards import MAX_CONNECTIONS, Guards, Limits
 
 STOP_SECONDS = 20
 """How long requests under way may take to finish, well within Kubernetes' default grace of 30 s."""
@@ -35,20 +38,36 @@ so that it is never we who close one just as they send."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+DESCRIPTORS_APART = 256
+"""What the process may open beside its connections and one file for each: queue, storage, log, libraries."""
+
 _log = logs.get("gateway")
 
 
 class Server:
     """A gateway that listens from here on: what comes before it runs waits, it does not fail.
 
+    `max_connections` at once, for one more an idle one is closed, or it is answered 503 (guards.py).
+
     `url` is where this machine reaches it, `port` where it listens. Raises OSError when the address cannot be had.
     """
 
-    def __init__(self, app: FastAPI, *, host: str, port: int, housekeeping: Housekeeping | None = None) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        *,
+        host: str,
+        port: int,
+        housekeeping: Housekeeping | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        limits: Limits | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         gateway: Gateway = app.state.gateway
-        config = uvicorn.Config(
+        self.guards = Guards(limits, max_connections)
+        config = GuardedConfig(
+            self.guards,
             app,
             http=Connection,
             loop="uvloop",
@@ -64,6 +83,7 @@ class Server:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         self._uvicorn = _Uvicorn(config, gateway, housekeeping)
+        _allow_descriptors(2 * max_connections + DESCRIPTORS_APART)
         address, self.port = self._socket.getsockname()[:2]
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
         reachable = everywhere.get(address, address)
@@ -113,19 +133,24 @@ class _Uvicorn(uvicorn.Server):
     """Uvicorn, telling the gateway when it begins to stop, and returning from a signal instead of raising it again:
     the caller has a queue and a storage to close."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, housekeeping: Housekeeping | None) -> None:
+    def __init__(self, config: GuardedConfig, gateway: Gateway, housekeeping: Housekeeping | None) -> None:
         super().__init__(config)
+        self._guards = config.guards
+        self._watch: asyncio.Task[None] | None = None
         self._gateway = gateway
         self._housekeeping = housekeeping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._housekeeping is not None:
             self._housekeeping.start()
+        self._watch = asyncio.get_running_loop().create_task(self._guards.watch())
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stopping.set()
         await super().shutdown(sockets)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._housekeeping is not None:
             await self._housekeeping.stop()
 
@@ -140,3 +165,20 @@ class _Uvicorn(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Many systems grant a process 1024 until it asks, which is less than this gateway's connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    if granted < wanted:
+        _log.warning(
+            "gateway.few_descriptors",
+            f"The gateway may open {granted} files and connections at once, and may need {wanted}. "
+            "Raise the limit (ulimit -n), or lower FLOWSCALE_MAX_CONNECTIONS",
+            granted=granted,
+            wanted=wanted,
+        )

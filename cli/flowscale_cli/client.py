@@ -31,8 +31,8 @@ class Client:
     def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"a server's address begins with http:// or https:// (it is {url!r})")
-        self._http = httpx2.Client(base_url=url.rstrip("/"), timeout=httpx2.Timeout(60, connect=5))
-        self._url = url
+        self.url = url
+        self.http = httpx2.Client(base_url=url.rstrip("/"), timeout=httpx2.Timeout(60, connect=5))
 
     def __enter__(self) -> Self:
         return self
@@ -40,16 +40,16 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        self.http.close()
 
     def upload(self, file: Path, on_bytes: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
-        """Upload a file; `on_bytes` hears how many have been read so far."""
+        """Upload a file as one form; `on_bytes` hears how many have been read so far."""
         try:
             handle = file.open("rb")
         except OSError as error:
             raise InvalidPath(f"{file} cannot be read: {error.strerror}.") from error
         with handle:
-            return self._call("POST", "/api/upload", files={"file": (_label(file), _Counted(handle, on_bytes))})
+            return self._call("POST", "/api/upload", files={"file": (label(file), _Counted(handle, on_bytes))})
 
     def execute(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return self._call("POST", "/api/execute", json=request)
@@ -87,10 +87,10 @@ class Client:
         """Fetch an output to a new file, whole or not at all; its size in bytes."""
         part = target.with_name(f".{target.name}.part")
         try:
-            with _translated(self._url), self._http.stream("GET", url) as answer, part.open("wb") as file:
+            with self._translated(), self.http.stream("GET", url) as answer, part.open("wb") as file:
                 if answer.status_code != 200:
                     answer.read()
-                    raise _error(answer)
+                    raise error_of(answer)
                 for piece in answer.iter_bytes(CHUNK):
                     file.write(piece)
             part.replace(target)
@@ -99,15 +99,30 @@ class Client:
         return target.stat().st_size
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        with _translated(self._url):
-            answer = self._http.request(method, path, **arguments)
+        with self._translated():
+            answer = self.http.request(method, path, **arguments)
         if answer.status_code >= 400:
-            raise _error(answer)
+            raise error_of(answer)
         body: dict[str, Any] = answer.json()
         return body
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TransportError as error:
+            raise self.unreachable(error) from error
 
-def _label(file: Path) -> str:
+    def unreachable(self, error: httpx2.TransportError) -> ServerError:
+        """The error of a request that got no answer."""
+        return ServerError(
+            "UNREACHABLE",
+            f"{self.url} does not answer ({error}). Is the server running there? "
+            "`flowscale dev` (make dev) starts one.",
+        )
+
+
+def label(file: Path) -> str:
     """The file's name as text, whatever bytes the file system holds."""
     return file.name.encode("utf-8", "replace").decode("utf-8")
 
@@ -128,18 +143,8 @@ class _Counted:
         return getattr(self._file, name)
 
 
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx2.TransportError as error:
-        raise ServerError(
-            "UNREACHABLE",
-            f"{url} does not answer ({error}). Is the server running there? `flowscale dev` (make dev) starts one.",
-        ) from error
-
-
-def _error(answer: httpx2.Response) -> ServerError:
+def error_of(answer: httpx2.Response) -> ServerError:
+    """What a refusal says; of an answer that is not FlowScale's, that it is not."""
     try:
         error = answer.json()["error"]
         return ServerError(error["code"], error["message"], error.get("details"))

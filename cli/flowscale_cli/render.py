@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
@@ -22,7 +32,8 @@ from flowscale.specs import ExecuteRequest, RenderSpec, Source
 from flowscale.validation import parse
 from flowscale_cli.client import Client, ServerError
 from flowscale_cli.jobs import watch_job
-from flowscale_cli.screen import Bar, facts, size_text
+from flowscale_cli.resumable import upload_resumably
+from flowscale_cli.screen import Bar, errors, facts, size_text
 
 if TYPE_CHECKING:
     from flowscale_worker.failures import Stopped
@@ -68,8 +79,48 @@ def _render_there(files: Sequence[Path], output: Path, options: dict[str, Any], 
 
 def upload_with_bar(client: Client, file: Path) -> dict[str, Any]:
     """Upload with a progress bar; the server's answer."""
-    with Bar(f"upload {file.name}", total=file.stat().st_size) as bar:
-        return client.upload(file, bar.to)
+    with UploadBar(f"upload {file.name}", file.stat().st_size) as bar:
+        return upload_resumably(client, file, bar)
+
+
+class UploadBar:
+    """Bytes, rate and time left on a terminal; elsewhere a line every quarter, and one for each trouble."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._noted = ""
+        self._plain = Bar(what, total=total)
+        self._live: Progress | None = None
+        if errors.is_terminal:
+            description = TextColumn("{task.description}", markup=False)
+            numbers = (DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+            note = TextColumn("{task.fields[note]}", markup=False)
+            self._live = Progress(description, BarColumn(), TaskProgressColumn(), *numbers, note, console=errors)
+            self._task = self._live.add_task(what, total=max(1, total), note="")
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def sent(self, done: int) -> None:
+        if self._live:
+            self._live.update(self._task, completed=done)
+        else:
+            self._plain.to(done)
+
+    def note(self, words: str) -> None:
+        if words == self._noted:
+            return
+        self._noted = words
+        if self._live:
+            self._live.update(self._task, note=words)
+        else:
+            errors.print(f"{self._what}: {words or 'goes on.'}", markup=False)
 
 
 def _render_here(files: Sequence[Path], output: Path, options: dict[str, Any]) -> None:

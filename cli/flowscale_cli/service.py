@@ -100,20 +100,28 @@ def queue_policy(settings: Settings) -> QueuePolicy:
 def gateway_alone(settings: Settings) -> Iterator[Server]:
     """A server that listens, over the Redis queue; others like it may run beside it. Raises SettingsError."""
     from flowscale.queues.redis import open_job_queue
+    from flowscale.uploads.redis import open_upload_ledger
     from flowscale_api.app import create_app
     from flowscale_api.housekeeping import TEND_SECONDS, Housekeeping, Routine
 
     clock = SystemClock()
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
+    ledger = open_upload_ledger(settings.redis, _upload_expiry_ms(settings))
+
+    async def close() -> None:
+        await queue.close()
+        await ledger.close()
+
     with _storage(settings) as storage:
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock)
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
         routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
-        yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, queue.close))
+        yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
 @contextmanager
 def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
+    from flowscale.uploads.memory import MemoryLedger
     from flowscale_api.app import create_app
     from flowscale_api.housekeeping import Housekeeping
     from flowscale_worker.supervisor import Supervisor
@@ -121,10 +129,15 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     clock = SystemClock()
     queue = MemoryQueue(queue_policy(settings), clock)
     with _storage(settings) as storage:
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, page=page)
+        ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
         server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
         with Supervisor(settings, queue, storage, clock):
             yield server
+
+
+def _upload_expiry_ms(settings: Settings) -> int:
+    return int(settings.storage.upload_expiry_seconds * 1000)
 
 
 def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Routine:
@@ -156,6 +169,12 @@ def _server(app: FastAPI, settings: Settings, housekeeping: Housekeeping) -> Ser
     from flowscale_api.server import Server
 
     try:
-        return Server(app, host=settings.gateway.host, port=settings.gateway.port, housekeeping=housekeeping)
+        return Server(
+            app,
+            host=settings.gateway.host,
+            port=settings.gateway.port,
+            housekeeping=housekeeping,
+            max_connections=settings.gateway.max_connections,
+        )
     except OSError as error:
         raise _cannot_listen(error, settings.gateway) from error

@@ -128,4 +128,5 @@ def test_every_code_of_the_contract_is_met_here() -> None:
         (Path(__file__).parent / name).read_text() for name in (Path(__file__).name, "gateway_refusals.py")
     )
     leaves = [*errors.RequestError.__subclasses__(), *errors.ServiceError.__subclasses__()]
+    leaves = [leaf for leaf in leaves if leaf.__module__ == errors.__name__]  # those of resumable uploads: there
     assert [leaf.code for leaf in leaves if f'{leaf.status}, "{leaf.code}"' not in source] == []

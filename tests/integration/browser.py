@@ -57,6 +57,14 @@ class Visit:
         """How many requests went to this path."""
         return sum(urlsplit(request.url).path == path for request in self.requests)
 
+    def begun_uploads(self) -> list[Request]:
+        """The requests that began an upload."""
+        return [
+            request
+            for request in self.requests
+            if request.method == "POST" and urlsplit(request.url).path in ("/api/upload", "/api/uploads")
+        ]
+
     def origins(self) -> set[str]:
         """Scheme and host of every request that left the page (`blob:` and `data:` stay in it)."""
         parts = [urlsplit(request.url) for request in self.requests]

@@ -14,8 +14,8 @@ import pytest
 
 from contract.gateway_child import child
 from contract.gateway_server import MP4, PATIENCE_S, Running, running
-from flowscale_api.wire import connections
 from flowscale_api.wire.connections import MAX_HEAD, MAX_TARGET
+from flowscale_api.wire.guards import Limits
 
 MIB = 1024**2
 LINE = b"X-Filler: " + b"a" * 1000 + b"\r\n"
@@ -154,7 +154,7 @@ def test_refusal_waits_for_the_answers_to_earlier_requests(gateway: Running, bad
 
 
 def test_empty_lines_do_not_keep_a_connection_open(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.server.guards, "limits", Limits(head_s=0.1))
     parts = urlsplit(gateway.url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE_S) as wire:
         wire.sendall(LIVE)

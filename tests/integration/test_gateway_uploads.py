@@ -23,8 +23,8 @@ from starlette.types import Message
 from contract.gateway_child import child
 from contract.gateway_server import MP4, PATIENCE_S, Running, error_of, eventually, fields, running
 from flowscale.errors import UploadError
-from flowscale_api.wire import connections
 from flowscale_api.wire.bodies import Body
+from flowscale_api.wire.guards import SCOPE_KEY, Guards, Limits, Reason
 
 MIB = 1024**2
 BOUNDARY = b"XboundaryX"
@@ -312,37 +312,41 @@ def test_sigterm_finishes_what_is_under_way_and_ends_cleanly(tmp_path: Path) -> 
 def test_connection_that_sends_no_whole_head_is_closed(
     gateway: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(gateway.server.guards, "limits", Limits(head_s=0.1))
     wire = Wire(gateway.url)
     with wire.socket:
         wire.socket.sendall(sent)
         assert wire.ended()
 
 
-def test_connection_whose_head_came_is_not_closed(
-    gateway: Running, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
-    for _ in range(2):  # the second request on the same connection is begun long after the connection was
-        wire.head("Transfer-Encoding: chunked")
-        for byte in (FORM[:5], FORM[5:200], FORM[200:]):
-            assert not select.select([wire.socket], [], [], 0.15)[0]  # all the while, nothing is said or closed
-            wire.chunk(byte)
-        wire.chunk(b"")
-        assert wire.answer()[0] == 200
+def test_connection_whose_head_came_is_not_closed(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.server.guards, "limits", Limits(head_s=0.2))
+    wire = Wire(gateway.url)
+    with wire.socket:
+        for _ in range(2):  # the second request on the same connection is begun long after the connection was
+            wire.head("Transfer-Encoding: chunked")
+            for byte in (FORM[:5], FORM[5:200], FORM[200:]):
+                assert not select.select([wire.socket], [], [], 0.15)[0]  # all the while, nothing is said or closed
+                wire.chunk(byte)
+            wire.chunk(b"")
+            assert wire.answer()[0] == 200
 
 
-def body_of(*messages: Message, then_silence: bool = False) -> Body:
+QUICK = Limits(body_silence_s=0.2, window_s=0.5)
+
+
+def body_of(guards: Guards, *messages: Message, then_silence: bool = False) -> Body:
     """A body over what a server would hand on; `then_silence`: and then nothing, for ever."""
     left = list(messages)
 
     async def receive() -> Message:
         if not left and then_silence:
             await asyncio.Event().wait()
-        await asyncio.sleep(0.002)  # so that some time is seen to pass
+        await asyncio.sleep(0.01)  # so that some time is seen to pass
         return left.pop(0)
 
-    return Body(Request({"type": "http", "headers": []}, receive), MIB, "too large", silence_s=0.02)
+    scope = {"type": "http", "headers": [], SCOPE_KEY: guards}
+    return Body(Request(scope, receive), 100 * MIB, "too large")
 
 
 async def read_all(body: Body) -> bytes:
@@ -357,21 +361,40 @@ def piece(data: bytes) -> Message:
 
 
 async def test_silent_client_is_not_waited_for() -> None:
-    body = body_of(piece(b"x"), then_silence=True)
+    guards = Guards(QUICK)
+    body = body_of(guards, piece(b"x"), then_silence=True)
     assert await body.read() == b"x"
-    with pytest.raises(UploadError, match=r"Nothing of the body came for 0\.02 s"):
+    with pytest.raises(UploadError, match=r"Nothing of the body came for 0\.2 s"):
         await body.read()
+    assert guards.closed == {Reason.BODY_SILENT: 1}
 
 
-async def test_dripping_client_is_not_waited_for() -> None:
-    body = body_of(*[piece(b"x")] * 1000)
-    with pytest.raises(UploadError, match="more slowly than 1024 bytes a second"):
-        await read_all(body)
+@pytest.mark.parametrize("begin", [[], [piece(bytes(10 * MIB))]], ids=["slow", "fast at first"])
+async def test_dripping_client_is_not_waited_for(begin: list[Message]) -> None:
+    guards = Guards(QUICK)
+    with pytest.raises(UploadError, match=r"more slowly than 65536 bytes a second over 0\.5 s"):
+        await read_all(body_of(guards, *begin, *[piece(b"x")] * 1000))
+    assert guards.closed == {Reason.BODY_SLOW: 1}
 
 
 async def test_steady_client_is_waited_for_as_long_as_it_takes() -> None:
-    body = body_of(*[piece(bytes(8192))] * 100, {"type": "http.request", "body": b""})
-    assert len(await read_all(body)) == 819200
+    guards = Guards(QUICK)
+    body = body_of(guards, *[piece(bytes(8192))] * 200, {"type": "http.request", "body": b""})
+    assert len(await read_all(body)) == 200 * 8192
+    assert not guards.closed
+
+
+async def test_small_body_is_not_judged_by_its_rate() -> None:
+    body = body_of(Guards(QUICK), *[piece(b"x" * 20)] * 10, {"type": "http.request", "body": b""})
+    assert len(await read_all(body)) == 200
+
+
+async def test_time_we_take_ourselves_is_not_the_clients() -> None:
+    body = body_of(Guards(QUICK), *[piece(bytes(1024))] * 5, {"type": "http.request", "body": b""})
+    for _ in range(5):
+        assert await body.read()
+        await asyncio.sleep(0.3)  # storing it takes longer than a client may be silent
+    assert await body.read() == b""
 
 
 def error_code(answer: dict[str, object]) -> object:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from fault_proxy import FaultProxy
 from integration.browser import Visit, chromium, visit
+from integration.processes import until
+from integration.program import Program
 
 SOON_MS = 15_000  # the page and the server answer
 RENDERED_MS = 90_000  # a short clip is rendered, on a busy machine too
+
+SLOW_LINE_SECONDS = 0.03  # for each 64 KiB
+MIB = 1024**2
+PIECE_BYTES = 16 * MIB  # of one request of the page's
+FILM_BYTES = 24 * MIB  # two requests
 
 ERROR_OF_THE_NETWORK = "Failed to load resource"  # Chromium says so itself of every answer from 400 on
 
@@ -141,7 +151,7 @@ def test_only_options_that_differ_are_sent(seen: Visit, clips: Path) -> None:
         "speed": 2,
         "audio": {"volume": 0.5},
     }
-    assert seen.count("/api/upload") == 1  # the same clip is sent once for all its renders
+    assert len(seen.begun_uploads()) == 1  # the same clip is sent once for all its renders
     expect(page.locator("#curl")).to_contain_text(source)
 
 
@@ -151,7 +161,7 @@ def test_refused_file_is_explained_in_the_servers_words(seen: Visit, tmp_path: P
     page = seen.page
     choose(page, letter)
     expect(page.get_by_text("This browser cannot play this file here.")).to_be_visible()
-    with page.expect_response("**/api/upload") as answered:
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
         press_render(page)
 
     refusal = answered.value.json()["error"]
@@ -195,7 +205,8 @@ def test_impossible_trim_is_said_at_its_field_and_nothing_is_sent(
     expect(number).to_have_attribute("aria-invalid", "true")
     expect(number).to_have_accessible_description(re.compile(re.escape(words)))
     expect(number).to_be_focused()
-    assert seen.count("/api/upload") == seen.count("/api/execute") == 0
+    assert seen.begun_uploads() == []
+    assert seen.count("/api/execute") == 0
 
     trim(page, "1", "2")
     expect(number).not_to_have_attribute("aria-invalid", "true")
@@ -289,3 +300,166 @@ def test_narrow_screen_needs_no_sideways_scroll(browser: Browser, dev_server: Se
         pick(page, "Custom")
         page.get_by_text("The same with curl").click()
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+
+@pytest.fixture
+def line(dev_server: Server) -> Iterator[FaultProxy]:
+    """A slow way to the server, on which a clip of a few MB takes long enough to be met while it is sent."""
+    with FaultProxy(urlsplit(dev_server.url).port or 0) as proxy:
+        proxy.delay(SLOW_LINE_SECONDS)
+        yield proxy
+
+
+@pytest.fixture
+def film(clips: Path, tmp_path: Path) -> Path:
+    """A real clip with room behind it, as MP4 allows: so large that its upload takes a while."""
+    made = tmp_path / "film.mp4"
+    clip = (clips / "bigbuckbunny.mp4").read_bytes()
+    made.write_bytes(clip + struct.pack(">I4s", FILM_BYTES - len(clip), b"free") + bytes(FILM_BYTES - len(clip) - 8))
+    return made
+
+
+@pytest.fixture
+def far(browser: Browser, line: FaultProxy) -> Iterator[Visit]:
+    """The page, at the far end of the slow line."""
+    with visit(browser, f"http://127.0.0.1:{line.port}/") as visited:
+        yield visited
+    assert [text for text in visited.complaints if ERROR_OF_THE_NETWORK not in text] == []
+
+
+def start_upload(page: Page, film: Path) -> None:
+    """To its middle: a fifth is on its way."""
+    choose(page, film, length="5.31")
+    trim(page, "1", "2")
+    pick(page, "480p", "Low")
+    press_render(page)
+    expect_sent(page, 20)
+
+
+def expect_sent(page: Page, percent: int) -> None:
+    page.wait_for_function(
+        "(percent) => document.getElementById('job').dataset.state === 'uploading'"
+        " && document.getElementById('job-progress').value >= percent",
+        arg=percent,
+        timeout=SOON_MS,
+    )
+
+
+def offsets(visited: Visit) -> list[tuple[str, int]]:
+    """Upload and first byte of each request that brought bytes."""
+    return [
+        (request.url, int(request.headers["upload-offset"]))
+        for request in visited.requests
+        if request.method == "PATCH"
+    ]
+
+
+def is_taken_up(visited: Visit) -> bool:
+    """Whether a piece was gone on with in its middle, where the server had got to."""
+    return any(offset % PIECE_BYTES for _, offset in offsets(visited))
+
+
+def kept_of_uploads(server: Program) -> set[Path]:
+    """Files of uploads that are not complete."""
+    return {path for path in (server.data / "partial").rglob("*") if path.is_file()}
+
+
+def stored_films(server: Program) -> list[Path]:
+    return [path for path in (server.data / "uploads").rglob("film.mp4") if path.is_file()]
+
+
+def test_upload_goes_on_after_the_connection_was_lost(
+    far: Visit, line: FaultProxy, film: Path, dev_server: Program
+) -> None:
+    page = far.page
+    before = set(stored_films(dev_server))
+    start_upload(page, film)
+    line.refuse()
+    expect(page.get_by_role("heading", name="Connection lost")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#announcer")).to_have_text("Connection lost")
+    expect(page.get_by_role("progressbar", name="Progress")).to_be_visible()
+    line.pass_through()
+
+    expect_state(page, "done")
+    assert len(far.begun_uploads()) == 1
+    assert is_taken_up(far)
+    (stored,) = set(stored_films(dev_server)) - before
+    assert stored.read_bytes() == film.read_bytes()
+    assert page.evaluate("() => localStorage.getItem('flowscale.uploads')") == "[]"
+
+
+def test_upload_is_paused_and_resumed(far: Visit, line: FaultProxy, film: Path) -> None:
+    page = far.page
+    start_upload(page, film)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_role("heading", name="Paused")).to_be_visible(timeout=SOON_MS)
+    expect_state(page, "paused", SOON_MS)
+    requests = len(offsets(far))
+    page.get_by_role("button", name="Resume", exact=True).click()
+    line.pass_through()
+
+    expect_state(page, "done")
+    assert len(far.begun_uploads()) == 1
+    assert len(offsets(far)) > requests
+    assert is_taken_up(far)
+
+
+def test_upload_goes_on_after_a_reload(far: Visit, line: FaultProxy, film: Path) -> None:
+    page = far.page
+    start_upload(page, film)
+    page.reload()
+    expect(page.locator("#unfinished")).to_contain_text("film.mp4")
+    choose(page, film, length="5.31")
+    trim(page, "1", "2")
+    pick(page, "480p", "Low")
+    line.pass_through()
+    press_render(page)
+
+    expect_state(page, "done")
+    assert len(far.begun_uploads()) == 1
+    assert is_taken_up(far)
+
+
+def test_another_file_of_the_same_name_is_another_upload(far: Visit, line: FaultProxy, film: Path) -> None:
+    page = far.page
+    start_upload(page, film)
+    page.reload()
+    with film.open("ab") as behind:
+        behind.write(struct.pack(">I4s", 16, b"free") + bytes(8))
+    line.pass_through()
+    choose(page, film, length="5.31")
+    press_render(page)
+    expect(page.get_by_role("heading", name="Rendering")).to_be_visible(timeout=RENDERED_MS)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect_state(page, "cancelled")
+    assert len(far.begun_uploads()) == 2
+    second = [request for request in far.requests if request.method == "PATCH"][-1].url
+    assert next(offset for url, offset in offsets(far) if url == second) == 0
+
+
+def test_cancelled_upload_leaves_nothing(far: Visit, film: Path, dev_server: Program) -> None:
+    page = far.page
+    films, kept = set(stored_films(dev_server)), kept_of_uploads(dev_server)
+    start_upload(page, film)
+    until(lambda: kept_of_uploads(dev_server) - kept, "bytes of the upload to be kept")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+
+    expect(page.get_by_role("heading", name="Cancelled")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#job-detail")).to_have_text("The upload was stopped. Nothing was rendered.")
+    until(lambda: not kept_of_uploads(dev_server) - kept, "the server to remove what it had")
+    assert set(stored_films(dev_server)) == films
+    assert page.evaluate("() => localStorage.getItem('flowscale.uploads')") == "[]"
+    assert far.count("/api/execute") == 0
+
+
+def test_upload_that_is_lost_is_cancelled_too(far: Visit, line: FaultProxy, film: Path, dev_server: Program) -> None:
+    page = far.page
+    kept = kept_of_uploads(dev_server)
+    start_upload(page, film)
+    line.refuse()
+    expect_state(page, "lost", SOON_MS)
+    until(lambda: kept_of_uploads(dev_server) - kept, "the server to keep what came")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_role("heading", name="Cancelled")).to_be_visible(timeout=SOON_MS)
+    line.pass_through()
+    until(lambda: not kept_of_uploads(dev_server) - kept, "the server to be told when it is back")

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from flowscale.errors import NoFile, RequestError, UploadError
 from flowscale_api.uploads.multipart import (
+    MAX_DELIMITERS,
+    MAX_PADDING,
     MAX_PARTS,
     MAX_TEXT_BYTES,
     Event,
@@ -141,6 +143,44 @@ def test_too_many_parts_are_refused() -> None:
     assert len(events_of(form_of(*parts[1:], file_part(b"x")), [])) == MAX_PARTS - 1 + 3
     with pytest.raises(UploadError, match=f"more than {MAX_PARTS} parts"):
         events_of(form_of(*parts, file_part(b"x")), [])
+
+
+LOOKALIKE = b"\r\n--" + BOUNDARY + b"x"
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_a_file_may_hold_a_few_lookalikes_of_the_boundary_but_not_live_on_them(size: int) -> None:
+    few = LOOKALIKE * (MAX_DELIMITERS - 1)  # and the closing boundary
+    body = form_of(file_part(few))
+    assert FileData(few) in events_of(body, list(range(0, len(body), size)))
+    body = form_of(file_part(few + LOOKALIKE))
+    with pytest.raises(UploadError, match="its file holds the boundary"):
+        events_of(body, list(range(0, len(body), size)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_blanks_behind_a_boundary_have_an_end(size: int) -> None:
+    first, second = form_of(text_part("projectId", b"p")).removesuffix(b"--\r\n"), file_part(b"x")
+    end = b"\r\n--" + BOUNDARY + b"--\r\n"
+    body = first + b" \t" * (MAX_PADDING // 2) + b"\r\n" + second + end
+    assert FileData(b"x") in events_of(body, list(range(0, len(body), size)))
+    for blanks in (MAX_PADDING + 1, 10_000):
+        body = first + b" " * blanks + b"\r\n" + second + end
+        with pytest.raises(UploadError, match="blanks"):
+            events_of(body, list(range(0, len(body), size)))
+
+
+@given(content=st.lists(st.sampled_from([LOOKALIKE, b"\r\n--", b"\r\n", b"-", b"q"]), max_size=30), cuts=CUTS)
+def test_lookalikes_are_data_however_they_are_cut(content: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(content) + b"end"
+    events = events_of(form_of(file_part(data)), cuts)
+    assert events == [FileBegins("clip.mp4"), FileData(data), FileEnds()]
+
+
+def test_a_million_parts_are_refused_at_once() -> None:
+    form = UploadForm(b"x")
+    with pytest.raises(UploadError, match="too many parts"):
+        form.feed(b"--x\r\nA: b\r\n\r\n" + b"\r\n--x\r\nA: b\r\n\r\n" * 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from flowscale.plans import PlanRequest
 from flowscale.specs import ExecuteRequest
 from flowscale_api.description.openapi import failures
 from flowscale_api.routes import ROUTERS
+from flowscale_api.uploads.presigned import PartsRequest, PresignRequest
 
 TITLE = "FlowScale"
-BODIES: tuple[type[BaseModel], ...] = (ExecuteRequest, PlanRequest)
+BODIES: tuple[type[BaseModel], ...] = (ExecuteRequest, PlanRequest, PresignRequest, PartsRequest)
 
 _REF = "#/components/schemas/{model}"
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")  # never answered: problems.py answers instead

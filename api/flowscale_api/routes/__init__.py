@@ -1,5 +1,14 @@
 """The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
 
-from flowscale_api.routes import events, files, jobs, probes, renders, uploads
+from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, uploads
 
-ROUTERS = (uploads.router, renders.router, jobs.router, events.router, probes.router, files.router)
+ROUTERS = (
+    uploads.router,
+    presigned.router,
+    resumable.router,
+    renders.router,
+    jobs.router,
+    events.router,
+    probes.router,
+    files.router,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from flowscale.errors import FFmpegUnavailable, FlowScaleError, QueueUnavailable, StorageUnavailable
 from flowscale.metrics import CONTENT_TYPE, render
@@ -11,6 +11,8 @@ from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
 from flowscale_api.problems import retry_after
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
+from flowscale_api.wire.figures import render_guards
+from flowscale_api.wire.guards import guards_of
 
 router = APIRouter(tags=["operation"])
 
@@ -53,14 +55,17 @@ async def ready(gateway: Parts) -> Response:
     response_class=Response,
     responses=plain_text(),
 )
-async def show_metrics(gateway: Parts) -> Response:
-    """Of the whole queue: several gateways over one queue show the same figures."""
+async def show_metrics(request: Request, gateway: Parts) -> Response:
+    """Of the whole queue: several gateways over one queue show the same figures; but `flowscale_gateway_...` are each
+    gateway's own."""
     try:
         figures = await gateway.queue.figures()
     except QueueUnavailable:
         figures = None
     risks = (await gateway.readiness.readings()).warnings
-    return Response(render(figures, len(risks)), media_type=CONTENT_TYPE)
+    guards = guards_of(request.scope)
+    own = b"" if guards is None else render_guards(guards)
+    return Response(render(figures, len(risks)) + own, media_type=CONTENT_TYPE)
 
 
 def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:

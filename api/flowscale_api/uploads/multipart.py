@@ -1,12 +1,16 @@
 """The upload form, as a state machine: bytes in, events out, nothing kept but a bounded rest; no I/O.
 
-The framing is python-multipart's; what a form may hold is decided here. `file` is the one field whose bytes
-come out, as they arrive. Other fields are text, small and few. A form that ends early never ends well: `close`
-tells a complete form from one whose sender went away.
+The framing is python-multipart's; what a form may hold is decided here. So is how much of it may look like framing:
+the parser searches for its boundary at the speed of memory, but goes byte by byte over what follows one, a hundred
+times slower. A form has few boundaries, so many are refused, before the parser sees them.
+
+`file` is the one field whose bytes come out, as they arrive. Other fields are text, small and few. A form that ends
+early never ends well: `close` tells a complete form from one whose sender went away.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
@@ -25,6 +29,13 @@ MAX_TEXT_BYTES = 8 * 1024
 MAX_PART_HEADERS = 8
 MAX_HEADER_BYTES = 4 * 1024
 MAX_BOUNDARY = 70  # RFC 2046, 5.1.1
+
+MAX_DELIMITERS = 100
+"""Times the boundary may stand at the beginning of a line. RFC 2046 forbids it to a file, but a file that holds it by
+chance, with something else behind it, is taken as what it is."""
+
+MAX_PADDING = 256
+"""Blanks between a boundary and the end of its line; no client known to us sends any."""
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes a form may have beside its file's: boundaries, part headers, text fields."""
@@ -86,6 +97,7 @@ class UploadForm:
             max_header_count=MAX_PART_HEADERS,
             max_header_size=MAX_HEADER_BYTES,
         )
+        self._excess = _Excess(boundary)
         self._events: list[Event] = []
         self._parts = 0
         self._files = 0
@@ -101,6 +113,7 @@ class UploadForm:
     def feed(self, data: bytes) -> list[Event]:
         """The events these bytes complete. Raises UploadError for a form that is broken or beyond the limits,
         NoFile for one with a large file in another field than `file`."""
+        self._excess.look_at(data)
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -177,3 +190,30 @@ class UploadForm:
                 f"The form's file is in the field {self._foreign_file[:60]!r}; it must be in the field 'file'."
             )
         return NoFile("The form has no file: send one in the field 'file'.")
+
+
+class _Excess:
+    """Refuses forms that would keep the parser busy, wherever their pieces are cut. Both searches are the library's
+    in C; the second is made only where a boundary stands."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        self._padded = re.compile(re.escape(self._delimiter) + rb"[ \t]{%d}" % (MAX_PADDING + 1))
+        self._kept = len(self._delimiter) + MAX_PADDING  # one byte short of what the longer search looks for
+        self._before = b""  # the last bytes of what was looked at
+        self._delimiters = 0
+
+    def look_at(self, data: bytes) -> None:
+        """Raises UploadError when these bytes bring too much."""
+        across = len(self._delimiter) - 1
+        found = data.count(self._delimiter)
+        found += (self._before[-across:] + data[:across]).count(self._delimiter)
+        self._delimiters += found
+        if self._delimiters > MAX_DELIMITERS:
+            raise UploadError(
+                f"The form's boundary stands at the beginning of more than {MAX_DELIMITERS} lines: the form has too "
+                "many parts, or its file holds the boundary. Send the file alone, with a boundary it does not hold."
+            )
+        if (found or self._delimiter in self._before) and self._padded.search(self._before + data):
+            raise UploadError(f"A boundary of the form has more than {MAX_PADDING} blanks behind it; send none.")
+        self._before = (data if len(data) >= self._kept else self._before + data)[-self._kept :]

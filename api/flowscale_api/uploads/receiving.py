@@ -97,7 +97,7 @@ class Incoming:
                 if self._writer is None:
                     await self._open()
             case TextField("projectId", value):
-                self._project_id = _checked_project(value)
+                self._project_id = checked_project(value, "form")
 
     async def finish(self) -> Received:
         """Make the file visible. Raises StorageUnavailable, DiskFull."""
@@ -119,11 +119,7 @@ class Incoming:
             await self._write(self._writer)
 
     async def _open(self) -> None:
-        media = sniff(bytes(self._buffer[:SNIFF_BYTES]))
-        if media is None:
-            known = ", ".join(one.name for one in MEDIA_TYPES)
-            raise UnsupportedMedia(f"The file's content is none of the kinds that can be uploaded: {known}.")
-        self._media = media
+        self._media = media = media_of(self._buffer)
         self._name = stored_name(self._claimed_name, media)
         self._writer = await in_thread(self._begin, names.upload_key(self._file_id, self._name))
 
@@ -133,6 +129,14 @@ class Incoming:
     async def _write(self, writer: ObjectWriter) -> None:
         full, self._buffer = self._buffer, bytearray()
         await in_thread(writer.write, memoryview(full))
+
+
+def media_of(head: bytes | bytearray) -> MediaType:
+    """The kind of a file that begins so. Raises UnsupportedMedia."""
+    media = sniff(bytes(head[:SNIFF_BYTES]))
+    if media is None:
+        raise UnsupportedMedia(f"The file's content is none of the kinds that can be uploaded: {KINDS}.")
+    return media
 
 
 def stored_name(claimed: str, media: MediaType) -> str:
@@ -146,11 +150,12 @@ def stored_name(claimed: str, media: MediaType) -> str:
     return kept[: names.MAX_NAME - len(media.extensions[0])] + media.extensions[0]
 
 
-def _checked_project(text: str) -> str:
+def checked_project(text: str, where: str) -> str:
+    """The client's projectId, found in `where`. Raises InvalidOptions."""
     if len(text) > MAX_PROJECT_ID:
         fault = {"path": "$.projectId", "message": f"must have at most {MAX_PROJECT_ID} characters"}
         raise InvalidOptions(
-            "The form has a projectId that cannot be used: it is too long.", details={"faults": [fault]}
+            f"The {where} has a projectId that cannot be used: it is too long.", details={"faults": [fault]}
         )
     return text
 
@@ -158,5 +163,8 @@ def _checked_project(text: str) -> str:
 def too_large(max_bytes: int) -> str:
     return f"The file has more than {max_bytes} bytes, the most an upload may have here."
 
+
+KINDS = ", ".join(one.name for one in MEDIA_TYPES)
+"""What can be uploaded, for people."""
 
 _KNOWN_EXTENSIONS = {extension for media in MEDIA_TYPES for extension in media.extensions}

@@ -21,10 +21,14 @@
  */
 
 export class ApiError extends Error {
-  /** @param {{code: string, message: string, details?: {faults?: Fault[]}}} error */
-  constructor({ code, message, details }) {
+  /**
+   * @param {{code: string, message: string, details?: {faults?: Fault[]}}} error
+   * @param {number} status of the answer; 0: there was none
+   */
+  constructor({ code, message, details }, status = 0) {
     super(message);
     this.code = code;
+    this.status = status;
     /** @type {Fault[]} */
     this.faults = Array.isArray(details?.faults) ? details.faults : [];
   }
@@ -33,17 +37,18 @@ export class ApiError extends Error {
 export const UNREACHABLE = "UNREACHABLE";
 export const ABORTED = "ABORTED";
 
-const unreachable = () =>
+export const unreachable = () =>
   new ApiError({
     code: UNREACHABLE,
     message: "The server cannot be reached. Check that it is running and that you are online, then try again.",
   });
 
 /**
+ * The JSON of an answer, if it is a good one.
  * @param {number} status
  * @param {string} text
  */
-function answerOf(status, text) {
+export function answerOf(status, text) {
   let answer;
   try {
     answer = JSON.parse(text);
@@ -51,9 +56,9 @@ function answerOf(status, text) {
     answer = null; // a proxy's page, or nothing: said below
   }
   if (answer?.ok) return answer;
-  if (answer?.error?.message) throw new ApiError(answer.error);
+  if (answer?.error?.message) throw new ApiError(answer.error, status);
   const message = `The server answered with status ${status} and no explanation. Try again in a moment.`;
-  throw new ApiError({ code: "NO_ANSWER", message });
+  throw new ApiError({ code: "NO_ANSWER", message }, status);
 }
 
 /**
@@ -95,34 +100,4 @@ export const eventsAddress = (/** @type {string} */ jobId) => `${jobPath(jobId)}
 export function execute(body) {
   const headers = { "Content-Type": "application/json" };
   return call("/api/execute", { method: "POST", headers, body: JSON.stringify(body) });
-}
-
-/**
- * Send a file. XMLHttpRequest, because fetch does not report how much has been sent.
- * @param {File} file
- * @param {(sent: number, total: number) => void} onProgress bytes
- * @param {AbortSignal} signal
- * @returns {Promise<{filePath: string}>}
- */
-export function upload(file, onProgress, signal) {
-  const form = new FormData();
-  form.append("file", file);
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    const stop = () => request.abort();
-    request.upload.addEventListener("progress", (event) => onProgress(event.loaded, event.total));
-    request.addEventListener("error", () => reject(unreachable()));
-    request.addEventListener("abort", () => reject(new ApiError({ code: ABORTED, message: "The upload was stopped." })));
-    request.addEventListener("load", () => {
-      try {
-        resolve(answerOf(request.status, request.responseText));
-      } catch (error) {
-        reject(error);
-      }
-    });
-    request.addEventListener("loadend", () => signal.removeEventListener("abort", stop));
-    signal.addEventListener("abort", stop);
-    request.open("POST", "/api/upload");
-    request.send(form);
-  });
 }

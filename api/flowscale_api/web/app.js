@@ -16,6 +16,8 @@ import { refreshRecent, setCurrent, wireRecent } from "./recent.js";
 import { curlCommands, optionsOf } from "./request.js";
 import { playResult } from "./result.js";
 import { wireSource } from "./source.js";
+import { newestName } from "./unfinished.js";
+import { Upload } from "./upload.js";
 
 /** @type {import("./source.js").Clip|null} */
 let clip = null;
@@ -23,6 +25,8 @@ let clip = null;
 let uploaded = null;
 /** The render being sent, until the server has given it an id. @type {AbortController|null} */
 let sending = null;
+/** What is being uploaded for it. @type {Upload|null} */
+let uploading = null;
 /** The job the card shows. */
 let jobId = "";
 let stopFollowing = () => {};
@@ -99,11 +103,25 @@ async function send(file, options, signal) {
  * @param {AbortSignal} signal
  */
 async function upload(file, signal) {
-  card.showUpload(0, file.size);
+  const begun = new Upload(file, card.showUpload);
+  const stop = () => begun.stop();
+  signal.addEventListener("abort", stop);
+  card.showUpload({ phase: "sending", sent: 0, total: file.size, rate: null, trouble: "", reached: true });
   card.goToCard();
-  const { filePath } = await api.upload(file, card.showUpload, signal);
-  uploaded = { file, filePath };
-  return filePath;
+  uploading = begun;
+  try {
+    const filePath = await begun.run();
+    uploaded = { file, filePath };
+    return filePath;
+  } finally {
+    uploading = null;
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+function pauseOrResume() {
+  if (uploading?.paused) uploading.resume();
+  else uploading?.pause();
 }
 
 /**
@@ -210,6 +228,13 @@ async function again() {
   }
 }
 
+/** Say that the upload a reload or a closed page cut off can be gone on with. */
+function showUnfinished() {
+  const name = newestName();
+  byId("unfinished").hidden = !name;
+  byId("unfinished-name").textContent = name;
+}
+
 function wireCurl() {
   const copy = byId("curl-copy");
   copy.hidden = !navigator.clipboard; // browsers offer it on https and localhost only
@@ -230,7 +255,8 @@ byId("form").addEventListener("submit", (/** @type {Event} */ event) => {
 });
 wireSource(onClip);
 wireForm(showCurl);
-card.wireCard({ onCancel: () => void cancel(), onAgain: () => void again() });
+card.wireCard({ onPause: pauseOrResume, onCancel: () => void cancel(), onAgain: () => void again() });
 wireRecent(openJob);
 wireCurl();
+showUnfinished();
 void watchHealth();

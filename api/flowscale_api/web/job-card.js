@@ -68,10 +68,11 @@ function setState(state, title, detail) {
   byId("job-title").textContent = title;
   byId("job-detail").textContent = detail;
   byId("job-faults").hidden = true;
-  const busy = ["uploading", "queued", "running"].includes(state);
+  const busy = ["uploading", "lost", "paused", "queued", "running"].includes(state);
   bar.hidden = !busy;
   byId("job-cancel").hidden = !busy;
   byId("job-cancel").disabled = cancelling;
+  byId("job-pause").hidden = true;
   byId("job-again").hidden = !["error", "cancelled"].includes(state);
 }
 
@@ -81,16 +82,28 @@ function setBar(share) {
   else bar.value = share;
 }
 
-/**
- * @param {number} sent bytes
- * @param {number} total bytes
- */
-export function showUpload(sent, total) {
+/** @param {import("./upload.js").Progress} progress */
+export function showUpload({ phase, sent, total, rate, trouble, reached }) {
   const share = total > 0 ? Math.min(100, Math.floor((100 * sent) / total)) : 0;
-  const finishing = total > 0 && sent >= total;
-  setState("uploading", "Uploading", finishing ? "Sent. Checking the file…" : `${share} % of ${fileSize(total)}`);
-  setBar(finishing ? null : share);
-  announceProgress(share);
+  const done = `${share} % of ${fileSize(total)}`;
+  if (phase === "paused") setState("paused", "Paused", `${done} sent. What has arrived is kept.`);
+  else if (phase === "lost" && reached) setState("lost", "The server is in trouble", `${trouble} Trying again; ${done} sent.`);
+  else if (phase === "lost") setState("lost", "Connection lost", `Trying again. ${done} sent; what has arrived is kept.`);
+  else if (phase === "finishing") setState("uploading", "Uploading", "Sent. Checking the file…");
+  else setState("uploading", "Uploading", [done, ...paceOf(rate, total - sent)].join(" · "));
+  byId("job-pause").hidden = phase === "finishing" || cancelling;
+  byId("job-pause").textContent = phase === "paused" ? "Resume" : "Pause";
+  setBar(phase === "finishing" ? null : share);
+  if (phase === "sending") announceProgress(share);
+}
+
+/**
+ * @param {number|null} rate bytes a second
+ * @param {number} left bytes
+ */
+function paceOf(rate, left) {
+  if (!rate) return [];
+  return [`${fileSize(rate)}/s`, `${elapsed(Math.ceil(left / rate))} left`];
 }
 
 /** The file is there; the render is being asked for. */
@@ -201,8 +214,9 @@ export function addLine(line) {
   byId("job-log").hidden = false;
 }
 
-/** @param {{onCancel: () => void, onAgain: () => void}} actions */
-export function wireCard({ onCancel, onAgain }) {
+/** @param {{onPause: () => void, onCancel: () => void, onAgain: () => void}} actions */
+export function wireCard({ onPause, onCancel, onAgain }) {
+  byId("job-pause").addEventListener("click", onPause);
   byId("job-cancel").addEventListener("click", onCancel);
   byId("job-again").addEventListener("click", onAgain);
   wireResult(() => isWatched() && scrollToCard());

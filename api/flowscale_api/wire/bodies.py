@@ -2,6 +2,9 @@
 
 A declared length over the limit is refused before a byte is read; a body without one is counted as it comes.
 The request's connection is closed after a refusal (lingering.py), so that the rest is never taken in.
+
+Only time in which the client was to send counts: while a piece is stored, the next is not asked for. No body is
+judged by its rate before it has been waited for as long as a rate is measured over (guards.Limits).
 """
 
 from __future__ import annotations
@@ -13,55 +16,69 @@ from starlette.types import Message
 
 from flowscale.errors import FileTooLarge, UploadError
 from flowscale.validation import RequestModel, parse
-
-SILENCE_SECONDS = 60.0
-"""How long the next bytes of a body may take; the server itself would wait for ever."""
-
-SLOWEST = 1024
-"""Bytes a second that a body must come at, in the mean, once it has been waited for as long as for silence."""
+from flowscale_api.wire.guards import Guards, Reason, guards_of
+from flowscale_api.wire.pace import Pace
 
 
 class Body:
     """A request's body as a stream. `limit` in bytes; `refusal` is what a client over it is told."""
 
-    def __init__(self, request: Request, limit: int, refusal: str, *, silence_s: float = SILENCE_SECONDS) -> None:
+    def __init__(self, request: Request, limit: int, refusal: str) -> None:
         """Raises FileTooLarge when the declared length is over the limit."""
         self._receive = request.receive
         self._limit = limit
         self._refusal = refusal
-        self._silence_s = silence_s
+        self._guards = guards_of(request.scope) or Guards()
+        self._limits = self._guards.limits
+        self._pace = Pace(self._limits.window_s)
         self._received = 0
-        self._waited = 0.0  # seconds in which the client was to send; our own work does not count
         self._ended = False
         if int(request.headers.get("content-length", 0)) > limit:
             raise FileTooLarge(refusal)
 
     async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises FileTooLarge; UploadError when the client went away or silent."""
+        """The next bytes, b"" at the end. Raises FileTooLarge; UploadError when the client went away or is late."""
+        silent = 0.0
         while not self._ended:
-            message = await self._next_message()
-            if message["type"] == "http.disconnect":
+            message, waited = await self._wait(min(self._limits.body_silence_s - silent, self._pace.next_look()))
+            if message is not None and message["type"] == "http.disconnect":
                 raise UploadError("The connection was closed before the body was complete; send it again.")
-            self._ended = not message.get("more_body", False)
-            if data := message.get("body", b""):
-                self._received += len(data)
-                if self._received > self._limit:
-                    raise FileTooLarge(self._refusal)
-                return bytes(data)
+            data = b"" if message is None else bytes(message.get("body", b""))
+            self._ended = message is not None and not message.get("more_body", False)
+            self._received += len(data)
+            if self._received > self._limit:
+                raise FileTooLarge(self._refusal)
+            self._pace.add(len(data), waited)
+            silent += waited
+            if not self._ended:
+                self._judge(0.0 if data else silent)
+            if data:
+                return data
         return b""
 
-    async def _next_message(self) -> Message:
+    async def _wait(self, seconds: float) -> tuple[Message | None, float]:
+        """The next message, None when none came in time; and how long it took."""
         clock = asyncio.get_running_loop().time
         asked = clock()
+        message: Message | None = None
         try:
-            async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(seconds):
                 message = await self._receive()
-        except TimeoutError as error:
-            raise UploadError(f"Nothing of the body came for {self._silence_s:g} s; send it again.") from error
-        self._waited += clock() - asked
-        if self._waited > self._silence_s and self._received < self._waited * SLOWEST:
-            raise UploadError(f"The body came more slowly than {SLOWEST} bytes a second; send it again.")
-        return message
+        except TimeoutError:
+            return None, clock() - asked  # whether that is too late, the caller judges
+        return message, clock() - asked
+
+    def _judge(self, silent: float) -> None:
+        limits = self._limits
+        if silent >= limits.body_silence_s:
+            self._guards.count(Reason.BODY_SILENT)
+            raise UploadError(f"Nothing of the body came for {limits.body_silence_s:g} s; send it again.")
+        if self._pace.below(limits.slowest_body):
+            self._guards.count(Reason.BODY_SLOW)
+            raise UploadError(
+                f"The body came more slowly than {limits.slowest_body} bytes a second over {limits.window_s:g} s; "
+                "send it again over a faster connection."
+            )
 
 
 async def read_json(request: Request, model: type[RequestModel], limit: int) -> RequestModel:

@@ -1,0 +1,1 @@
+"""Uploads that take more than one request: what is known of each, wherever its next request arrives."""
