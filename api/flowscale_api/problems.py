@@ -90,8 +90,12 @@ async def _of_the_router(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """What the path takes, whichever of its routes does: the framework names the methods of one of them."""
-    routes = [route for route in _routes(request.app.routes) if route.path_regex.match(request.scope["path"])]
-    return {method for route in routes for method in route.methods or ()}
+    matching = [route for route in _routes(request.app.routes) if route.path_regex.match(request.scope["path"])]
+    # A path that is named in full is its own; and what stands in for another method is not advertised.
+    fewest = min((len(route.param_convertors) for route in matching), default=0)
+    own = [route for route in matching if len(route.param_convertors) == fewest]
+    shown = [route for route in own if route.include_in_schema] or own
+    return {method for route in shown for method in route.methods or ()}
 
 
 def _routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
