@@ -158,12 +158,13 @@ def code_of(fault: ClientError) -> str:
 def _of_answer(fault: ClientError, what: str, place: S3Place) -> FlowScaleError:
     code = code_of(fault)
     status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _GONE or (status == 404 and code not in _REFUSED):
+    if code in _GONE:
         return FileNotFound(f"There is no file {what}.")
     said = f"{code or status} for {what}"
     if code in _FULL or status == 507:
         return DiskFull(f"The storage {_where(place)} has no room ({said}). Free space there or raise its quota.")
-    if code in _REFUSED or status in (401, 403):
+    # Some services have names of their own for a wrong key, one with status 404.
+    if code in _REFUSED or (status in (401, 403, 404) and code not in _GONE):
         return StorageRefused(
             f"The storage {_where(place)} refuses ({said}). See that the bucket exists, that the region is its own, "
             "that the key is right and may read, write, list and delete there; `flowscale doctor` tries every step."
