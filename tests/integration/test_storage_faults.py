@@ -144,8 +144,10 @@ def test_a_wrong_key_is_one_clear_refusal(service: FaultyS3, bucket: str, tmp_pa
             ):
                 call()
             assert 1 <= service.calls.total() <= 5
-        with pytest.raises(StorageUnavailable, match=r"refuses.*403"):
-            storage.stat(new_key())  # an answer without a body, so without a name for the reason
+        # Answered without a body, so without a name for the reason; to an unknown key this server says just 404.
+        unnamed = (StorageUnavailable, "refuses.*403") if wrong == "secret_access_key" else (FileNotFound, "no file")
+        with pytest.raises(unnamed[0], match=unnamed[1]):
+            storage.stat(new_key())
 
 
 def test_a_bucket_that_does_not_exist_is_one_clear_refusal(service: FaultyS3, tmp_path: Path) -> None:
