@@ -129,7 +129,7 @@ def translated(what: str, place: S3Place) -> Iterator[None]:
     except (BotoCoreError, HTTPClientError, HTTPError, OSError, ValueError) as fault:
         raise StorageUnavailable(
             f"The storage {_where(place)} cannot be reached ({what}: {type(fault).__name__}). See that it runs and "
-            "that this machine reaches it; `flowscale doctor` tries every step."
+            "that this machine reaches it."
         ) from fault
 
 
@@ -167,7 +167,7 @@ def _of_answer(fault: ClientError, what: str, place: S3Place) -> FlowScaleError:
     if code in _REFUSED or (status in (401, 403, 404) and code not in _GONE):
         return StorageRefused(
             f"The storage {_where(place)} refuses ({said}). See that the bucket exists, that the region is its own, "
-            "that the key is right and may read, write, list and delete there; `flowscale doctor` tries every step."
+            "that the key is right and may read, write, list and delete there."
         )
     return StorageUnavailable(f"The storage {_where(place)} failed ({said}). It may work again in a moment.")
 
