@@ -83,8 +83,8 @@ class SupabaseShim(HttpRelay, Endpoint):
     """Below /storage/v1/s3, as Supabase is: a client signs the whole path. What it signed is checked here, and signed
     anew for the server behind.
 
-    There are two ways in: the pair of keys in `key_id` and `secret`; or a session, whose id and secret are the
-    `project`, and whose token is the `service_key`.
+    There are two ways in: the pair of keys in `key_id` and `secret`; or a session, whose id is the `project`, whose
+    secret is the `anon_key`, and whose token is the `service_key`.
     """
 
     type = "supabase"
@@ -96,6 +96,7 @@ class SupabaseShim(HttpRelay, Endpoint):
         HttpRelay.__init__(self, server.port)
         self.region = server.region
         self.project = "127"  # the first word of the address it is reached at
+        self.anon_key = f"anon.{self.secret}"
         self.service_key = f"service.{self.secret}"
         self.refused: Counter[str] = Counter()
         self._server = server
@@ -113,7 +114,7 @@ class SupabaseShim(HttpRelay, Endpoint):
             return self._refusal(403, "AccessDenied", "Missing signature")
         credential = _CREDENTIAL.fullmatch(signed.credential)
         token = request.header("x-amz-security-token") or request.query.get("X-Amz-Security-Token")
-        key_id, secret = (self.project, self.project) if token else (self.key_id, self.secret)
+        key_id, secret = (self.project, self.anon_key) if token else (self.key_id, self.secret)
         if credential is None or credential["key"] != key_id or credential["region"] != self.region:
             return self._refusal(403, "InvalidAccessKeyId", "There is no such key in this project and region.")
         if token and token != self.service_key:

@@ -275,6 +275,12 @@ class StorageSettings(Group):
         description="The project's service key, as a session at its S3 endpoint. S3_ACCESS_KEY_ID and "
         "S3_SECRET_ACCESS_KEY, made on the project's page for storage, win over it.",
     )
+    supabase_anon_key: SecretStr | None = Field(
+        None,
+        alias="SUPABASE_ANON_KEY",
+        description="The project's anon key, which signs what the session of SUPABASE_SERVICE_KEY asks for. Unset: "
+        "that one signs itself.",
+    )
     upload_expiry_seconds: PositiveSeconds = Field(
         24 * 3600.0,
         alias="FLOWSCALE_UPLOAD_EXPIRY",

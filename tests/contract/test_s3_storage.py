@@ -419,10 +419,14 @@ def test_supabase_checks_what_was_signed(supabase: SupabaseShim) -> None:
 
 
 def test_supabase_by_its_service_key(supabase: SupabaseShim) -> None:
-    """A session: its id and its secret are the project's reference, and the service key is its token."""
+    """A session: its id is the project's reference, its secret the anon key, and the service key is its token."""
     bucket, key = supabase.make_bucket(), upload_key()
     asked = {"access_key_id": None, "secret_access_key": None, "endpoint_url": None}
-    project = {"supabase_url": supabase.project_url, "supabase_service_key": supabase.service_key}
+    project = {
+        "supabase_url": supabase.project_url,
+        "supabase_anon_key": supabase.anon_key,
+        "supabase_service_key": supabase.service_key,
+    }
     with opened(supabase, bucket, **asked, **project) as storage:
         put(storage, key, b"content")
         assert read(storage, key) == b"content"

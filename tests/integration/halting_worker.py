@@ -189,11 +189,12 @@ def main() -> int:
         (redis_fleet, "work_in", work_in),
         (redis_fleet, "render", render),
         (redis_fleet, "open_work_queue", open_halting_queue),
-        (redis_fleet, "LocalStorage", HaltingStorage),
+        (redis_fleet, "open_storage", lambda settings: HaltingStorage(settings.dir)),
         (leased_worker, "fork", fork),
         (ffmpeg, "run", run),
     ]
     for module, name, ours in replaced:
+        getattr(module, name)  # what is not there would be replaced in vain
         setattr(module, name, ours)
     return redis_fleet.run_fleet(settings, queue_policy(settings), SystemClock(), autoscale=False)
 

@@ -258,6 +258,21 @@ def test_methods_that_do_not_get_through_can_be_named(gateway: Gateway) -> None:
     assert gateway.head(path).status_code == 410
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/uploads/x", "DELETE, GET, HEAD, PATCH"),
+        ("OPTIONS", "/api/uploads/x", "DELETE, GET, HEAD, PATCH"),
+        ("GET", "/api/uploads", "OPTIONS, POST"),
+        ("PATCH", "/api/uploads", "OPTIONS, POST"),
+    ],
+)
+def test_another_method_is_told_which_there_are(gateway: Gateway, method: str, path: str, allowed: str) -> None:
+    answer = gateway.http.request(method, path)
+    error_of(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == allowed
+
+
 def test_content_that_is_no_media_ends_the_upload(gateway: Gateway) -> None:
     script = b"#!/bin/sh\n" * 1000
     path = gateway.create(len(script))

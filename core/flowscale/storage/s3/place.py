@@ -33,9 +33,11 @@ class S3Place:
             project = (settings.supabase_url or "").rstrip("/")
             endpoint = endpoint or f"{project}/storage/v1/s3"
             if key_id is None and settings.supabase_service_key is not None:
-                # A session there: the project's reference is the id, a key of the project secret and token.
+                # A session there: the project's reference is the id, its anon key the secret, and the token says who
+                # it is. Source: Supabase's guide to S3 authentication.
                 key_id = (urlsplit(project).hostname or "supabase").split(".")[0]
-                secret = session = settings.supabase_service_key.get_secret_value()
+                session = settings.supabase_service_key.get_secret_value()
+                secret = (settings.supabase_anon_key or settings.supabase_service_key).get_secret_value()
         return cls(
             bucket=settings.bucket or "videos",
             region=settings.region or region or settings.aws_region or "us-east-1",
