@@ -11,6 +11,7 @@ import typer
 from flowscale import __version__
 from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 from flowscale.specs import Fit, Format, Quality
+from flowscale_cli.checks import Part
 from flowscale_cli.jobs import jobs
 from flowscale_cli.options import ServerUrl
 from flowscale_cli.queue_control import queue
@@ -67,6 +68,17 @@ def worker(
     from flowscale_cli.workers import run_workers
 
     run_workers(autoscale=autoscale)
+
+
+@app.command()
+def doctor(
+    part: Annotated[Part, typer.Option("--for", help="What this machine is to be.")] = Part.ALL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Say whether this installation can work: storage, queue, FFmpeg, clock; exit code 1 when something failed."""
+    from flowscale_cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(part, as_json=as_json))
 
 
 @app.command()

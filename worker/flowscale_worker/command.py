@@ -19,7 +19,7 @@ DEMUXERS = ("mov", "matroska", "avi", "jpeg_pipe", "png_pipe", "webp_pipe")
 """Container readers that are ever opened: none that follows references to other files or hosts."""
 
 DECODERS = (
-    "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4v3,mpeg1video,mpeg2video,h263,wmv1,wmv2,"
+    "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,mpeg1video,mpeg2video,h263,wmv1,wmv2,"
     "prores,dnxhd,mjpeg,qtrle,rawvideo,ffv1,huffyuv,png,webp,"
     "aac,aac_latm,mp3,mp3float,mp2,mp2float,opus,libopus,vorbis,flac,alac,ac3,eac3,amrnb,amrwb,adpcm_ima_wav,adpcm_ms,"
     "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_u8,pcm_alaw,pcm_mulaw"
