@@ -41,8 +41,8 @@ test-integration: ## integration tests alone: real FFmpeg, processes, servers an
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
 	$(bin)/pytest tests/integration $(ARGS)
 
-soak: ## outages of one and five minutes, and a freeze of one, in the middle of renders; takes about eight
-	@scripts/bootstrap python ffmpeg redis clips
+soak: ## outages of queue and storage, and a freeze, of one to ten minutes in the middle of renders; takes about thirty
+	@scripts/bootstrap python ffmpeg redis clips s3
 	$(bin)/pytest tests/soak $(ARGS)
 
 check: ## format, lint, types, import walls, lock file, drift of generated files

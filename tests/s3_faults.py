@@ -4,10 +4,13 @@ with FaultyS3(server) as service:
     service.fail(share=0.3, most=20, seed=7)
     service.go()
     service.come_back()
+    gone = service.go_at("/outputs/")
+    service.heal()
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections import Counter
@@ -16,6 +19,8 @@ from http_relay import Answer, CutError, HttpRelay, Request
 from s3_servers import Endpoint
 
 KINDS = ("500", "503", "cut")
+
+LOOK_SECONDS = 0.1
 
 
 class FaultyS3(HttpRelay, Endpoint):
@@ -33,6 +38,9 @@ class FaultyS3(HttpRelay, Endpoint):
         self._share = 0.0
         self._left = 0
         self._cutting: dict[Request, int] = {}  # bytes of the body that have passed
+        self._word = ""
+        self._silent = False
+        self._gone = threading.Event()
 
     def fail(self, share: float, most: int, seed: int) -> None:
         """From now on fail this share of requests, `most` of them at most: the same ones for the same seed."""
@@ -40,9 +48,10 @@ class FaultyS3(HttpRelay, Endpoint):
             self._random, self._share, self._left = random.Random(seed), share, most
 
     def heal(self) -> None:
-        """Fail no more."""
+        """Fail no more, and be there."""
         with self._controls:
-            self._share = 0.0
+            self._share, self._word = 0.0, ""
+        self._gone.clear()
 
     def forget(self) -> None:
         """Count from zero."""
@@ -57,8 +66,22 @@ class FaultyS3(HttpRelay, Endpoint):
         """At the same port."""
         self.call(self._listen())
 
+    def go_at(self, word: str, *, silent: bool = False) -> threading.Event:
+        """Be gone from the first request on whose path holds the word: each one is cut, or waits for an answer.
+
+        Until `heal`; the event tells when it has begun.
+        """
+        self._word, self._silent = word, silent
+        return self._gone
+
     async def answer(self, request: Request) -> Answer | None:
         self.calls[request.operation] += 1
+        if self._word and self._word in request.path:
+            self._gone.set()
+        if self._gone.is_set():
+            while self._silent and self._gone.is_set():  # noqa: ASYNC110 - other threads set it
+                await asyncio.sleep(LOOK_SECONDS)
+            raise CutError("gone")
         fault = self._draw()
         if fault is None:
             return None

@@ -38,11 +38,17 @@ CONNECTIONS = 64
 TRIES = 5
 """Of one call by boto3 (`standard`: exponential back-off with jitter, at most 20 s)."""
 
-ROUNDS = 5
-"""Of TRIES each, for what would lose bytes: a part, a completion. At 30 % faults one in 10^13 fails."""
+ROUNDS = 8
+"""Of TRIES each, for what would lose bytes: a part, a completion.
+
+botocore's tries have a budget for each client (500 tokens, of which a retry takes 5 or 10): once it is used up, a round
+is a single try. With 5 rounds, a minute of 30 % faults cost one upload.
+"""
 
 PAUSE_SECONDS = 0.5
-"""Before the second round; twice as long before each further one."""
+"""Before the second round; twice as long before each further one, up to LONGEST_PAUSE_SECONDS."""
+
+LONGEST_PAUSE_SECONDS = 4.0
 
 _GONE = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507", "NoSpaceLeft", "EntityTooLarge"}
@@ -143,7 +149,8 @@ def patiently(call: Callable[[], _Answer], stop: threading.Event | None = None) 
         except StorageUnavailable:
             if round_ == ROUNDS or (stop is not None and stop.is_set()):
                 raise
-        pause = PAUSE_SECONDS * 2 ** (round_ - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        longest = min(PAUSE_SECONDS * 2 ** (round_ - 1), LONGEST_PAUSE_SECONDS)
+        pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if stop is None:
             time.sleep(pause)
         else:
