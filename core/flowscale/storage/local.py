@@ -18,7 +18,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ from flowscale.folders import OwnedFolder
 from flowscale.names import is_file_id, is_key, is_key_prefix
 from flowscale.storage.base import CHUNK, WRITER_MOST, OpenUpload, Part, StoredObject
 from flowscale.storage.partial import PartialFiles
-from flowscale.storage.tree import MISLEADING, Names, Tree, copy_out, open_plain
+from flowscale.storage.tree import MISLEADING, Names, Tree, copy_out, open_plain, passing_over
 
 FOLDERS = ("uploads", "outputs")
 
@@ -194,8 +194,11 @@ class LocalStorage:
             return 0
         reaped = 0
         for host in self._tree.names(("incoming",)):
-            for name in self._tree.names(("incoming", host)):
-                with self._tree.folder(("incoming", host)) as folder, suppress(FileNotFoundError):
+            entries: list[str] = []
+            with passing_over():
+                entries = self._tree.names(("incoming", host))
+            for name in entries:
+                with passing_over(), self._tree.folder(("incoming", host)) as folder:
                     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode) and _newest(self.root / "incoming" / host / name) < before_ms:
                         shutil.rmtree(self.root / "incoming" / host / name)
@@ -341,7 +344,7 @@ def _file_id(text: str) -> str:
 
 def _newest(folder: Path) -> int:
     """When something in the folder was last written to, Unix ms."""
-    return max(path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]) // 1_000_000
+    return max(path.lstat().st_mtime_ns for path in [folder, *folder.iterdir()]) // 1_000_000
 
 
 def _described(key: str, status: os.stat_result) -> StoredObject:

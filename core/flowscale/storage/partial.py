@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 
 from flowscale.storage.base import Part
-from flowscale.storage.tree import Names, Tree
+from flowscale.storage.tree import Names, Tree, passing_over
 
 PARTIAL = "partial"
 RESTS = "rests"
@@ -87,13 +87,13 @@ class PartialFiles:
         for upload in self._tree.names((PARTIAL,)):
             if not _UPLOAD.match(upload):
                 continue
-            try:
-                with self._tree.folder((PARTIAL, upload)) as folder:
-                    os.stat(_WHOLE, dir_fd=folder)
-                    begun = os.stat(_KEY, dir_fd=folder).st_mtime_ns // 1_000_000
-                    yield _read(folder, _KEY).decode(), upload, begun
-            except FileNotFoundError:
-                continue  # being begun, completed or aborted
+            found = None
+            with passing_over(), self._tree.folder((PARTIAL, upload)) as folder:
+                os.stat(_WHOLE, dir_fd=folder)
+                begun = os.stat(_KEY, dir_fd=folder, follow_symlinks=False).st_mtime_ns // 1_000_000
+                found = (_read(folder, _KEY).decode(), upload, begun)
+            if found is not None:  # else it is being begun, completed or aborted
+                yield found
 
     def put_rest(self, file_id: str, start: int, data: bytes | memoryview) -> None:
         with self._tree.folder((PARTIAL, RESTS, file_id), create=True) as folder:
@@ -114,7 +114,7 @@ class PartialFiles:
             for name in self._tree.names(path):
                 if name == RESTS or not _UPLOAD.match(name):
                     continue
-                with suppress(FileNotFoundError):
+                with passing_over():
                     with self._tree.folder((*path, name)) as folder:
                         touched = os.fstat(folder).st_mtime_ns // 1_000_000
                     if touched < before_ms:

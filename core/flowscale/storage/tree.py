@@ -136,6 +136,16 @@ def open_plain(name: str | Path, folder: int | None = None) -> FileIO:
         raise
 
 
+@contextmanager
+def passing_over() -> Iterator[None]:
+    """Leave the block at what is gone by now, or is a link, a file or a folder where it does not belong."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno != errno.ENOENT and fault.errno not in MISLEADING:
+            raise
+
+
 def copy_out(file: FileIO, target: Path) -> None:
     """Copy an open file from where it stands to a new file; whole, or nothing is left."""
     with open(target, "xb") as copy:
