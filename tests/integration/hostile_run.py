@@ -29,11 +29,16 @@ from integration.canary import Canary, Touched
 from integration.hostile_cases import DONE, Case
 from integration.processes import ffmpegs
 
-HARD_LIMIT_SECONDS = 15.0
-"""A process that takes longer, good clip included, has hung: it is killed, and the outcome is HUNG."""
+HARD_LIMIT_SECONDS = 90.0
+"""A process that takes longer, good clip included, has hung: it is killed, and the outcome is HUNG. More than what the
+budgets below allow for together, on a machine that does other things as well."""
 
-SETTINGS = WorkerSettings(probe_timeout_seconds=5.0, render_timeout_seconds=6.0)
-"""Budgets as shipped, but for time: a film that is merely long may take an hour there."""
+SETTINGS = WorkerSettings(probe_timeout_seconds=20.0, render_timeout_seconds=25.0)
+"""Budgets as shipped, but for time: a film that is merely long may take an hour there. Several times what a file needs
+that is expected to end otherwise than by them."""
+
+IMPATIENT = {"probe_timeout_seconds": 5.0, "render_timeout_seconds": 6.0}
+"""Budgets for a file that may end by them."""
 
 HUNG = "HUNG"
 
@@ -58,7 +63,8 @@ class Outcome:
 def run_case(case: Case, source: Path, good: Path | None, folder: Path, kit: Kit, canary: Canary) -> Outcome:
     """Render `source` as the case says, then the good clip if there is one. `folder` is new, and keeps the output."""
     folder.mkdir()
-    settings = SETTINGS.model_copy(update=case.settings)
+    impatient = IMPATIENT if "TIMEOUT_ERROR" in case.outcomes else {}
+    settings = SETTINGS.model_copy(update=impatient | case.settings)
     canary.look()
     child = os.fork()
     if child == 0:

@@ -56,7 +56,9 @@ CPU_GRACE_SECONDS = 5
 """Processor time from SIGXCPU to the kernel's SIGKILL. Without any, the kernel would send SIGKILL alone."""
 
 _CPU_NEARLY = 0.95
-"""The kernel enforces the limit on processor time by counted ticks, which differ a little from what it accounts."""
+_CPU_TICKS_SECONDS = 0.3
+"""The kernel enforces the limit on processor time by counted ticks, which differ a little from what it accounts: by a
+share of long times, and on a busy machine by this much of short ones."""
 
 _NOT_FFMPEGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """A service manager may send these to every process of the service. What they mean for a render its worker decides,
@@ -162,7 +164,8 @@ def run(
         # Whoever asked for the stop gets it: a worker that shuts down must not use up an attempt.
         return Ended(-signal.SIGKILL, tuple(stderr.kept), seconds, stopped)
     returncode = process.returncode
-    if returncode != 0 and cpu_seconds >= limits.cpu_seconds * _CPU_NEARLY:
+    nearly = min(limits.cpu_seconds * _CPU_NEARLY, limits.cpu_seconds - _CPU_TICKS_SECONDS)
+    if returncode != 0 and cpu_seconds >= nearly:
         # FFmpeg catches SIGXCPU and ends with 255 or 123, as after any signal: its own code does not tell.
         returncode = -signal.SIGXCPU
     if stopped is None:
