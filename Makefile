@@ -45,8 +45,8 @@ soak: ## outages of queue and storage, and a freeze, of one to ten minutes in th
 	@scripts/bootstrap python ffmpeg redis clips s3
 	$(bin)/pytest tests/soak $(ARGS)
 
-check: ## format, lint, types, import walls, lock file, drift of generated files
-	@scripts/bootstrap python
+check: ## format, lint, types, import walls, lock file, workflows, drift of generated files
+	@scripts/bootstrap python actionlint
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/mypy
@@ -54,6 +54,8 @@ check: ## format, lint, types, import walls, lock file, drift of generated files
 	@for folder in core api worker cli operator; do [ ! -e $$folder/__init__.py ] || \
 		{ echo "$$folder/__init__.py must go; docs/adr/0001-one-project-three-deployables.md says why" >&2; exit 1; }; done
 	.tools/bin/uv lock --check
+	.tools/actionlint/actionlint -shellcheck= -pyflakes=
+	$(bin)/zizmor --offline --quiet --no-progress .github
 	$(bin)/python scripts/generate.py --check
 
 format: ## formats the code and mends what the linter can mend
