@@ -1,0 +1,76 @@
+{{/* Names and labels. A context is the chart's own (`$`), or `dict "root" $ "component" "api"` where a component is meant. */}}
+
+{{- define "flowscale.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* 40 characters leave room for the longest suffix in names of 52, which StatefulSets and their pods may have. */}}
+{{- define "flowscale.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flowscale.componentName" -}}
+{{- printf "%s-%s" (include "flowscale.fullname" .root) .component -}}
+{{- end -}}
+
+{{- define "flowscale.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "flowscale.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Labels of an object of no component take `component` from the folder they lie in: config, storage. */}}
+{{- define "flowscale.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "flowscale.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: flowscale
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of a pod: those that select it, those of the release, and the user's. */}}
+{{- define "flowscale.podLabels" -}}
+{{- $own := fromYaml (include "flowscale.selectorLabels" .) -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.root.Chart.AppVersion | toString) -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "flowscale" -}}
+{{- if and (eq (include "flowscale.sharesNode" .root) "true") (has .component (list "api" "worker")) -}}
+{{- $_ := set $own "flowscale.dev/shares-volume" (include "flowscale.volumeGroup" .root) -}}
+{{- end -}}
+{{- $all := mergeOverwrite (dict) (deepCopy .root.Values.commonLabels) (deepCopy .values.podLabels) $own -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{/* Values of a component: `redis` means the bundled server. */}}
+{{- define "flowscale.serviceAccountName" -}}
+{{- $account := .values.serviceAccount -}}
+{{- if $account.create -}}
+{{- default (include "flowscale.componentName" .) $account.name -}}
+{{- else -}}
+{{- default "default" $account.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flowscale.claimName" -}}
+{{- default (printf "%s-files" (include "flowscale.fullname" .)) .Values.storage.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* The claim's name as a label's value, which is shorter than names may be. */}}
+{{- define "flowscale.volumeGroup" -}}
+{{- include "flowscale.claimName" . | trunc 63 | trimAll "-." -}}
+{{- end -}}
+
+{{- define "flowscale.redisSecretName" -}}
+{{- default (printf "%s-redis" (include "flowscale.fullname" .)) .Values.redis.bundled.existingSecret -}}
+{{- end -}}
