@@ -7,13 +7,13 @@ hash() { printf '%s' "$1" | sha256sum | cut -d ' ' -f 1; }
 {
     cat /etc/valkey/valkey.conf
     echo
-    # FlowScale's parts: everything but what administers the server, and INFO, by which they know it.
-    echo "user flowscale on #$(hash "$FLOWSCALE_PASSWORD") ~* &* +@all -@admin -@dangerous +info"
+    # FlowScale's parts: their own keys and channels, nothing that administers the server, and INFO, by which they know it.
+    echo "user flowscale on #$(hash "$FLOWSCALE_PASSWORD") ~$KEY_PREFIX:* &$KEY_PREFIX:* +@all -@admin -@dangerous +info"
     if [ -n "${ADMIN_PASSWORD:-}" ]; then
         echo "user default on #$(hash "$ADMIN_PASSWORD") ~* &* +@all"
     else
         echo 'user default off'
     fi
 } >/run/valkey/valkey.conf
-unset FLOWSCALE_PASSWORD ADMIN_PASSWORD
+unset KEY_PREFIX FLOWSCALE_PASSWORD ADMIN_PASSWORD
 exec valkey-server /run/valkey/valkey.conf

@@ -138,10 +138,16 @@ references to Secrets.
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- end -}}
+
+{{/* The operator obeys the WorkerScaler of its own release, and shares its Lease with its own kind alone. */}}
+{{- define "flowscale.environment.operator" }}
 - name: POD_NAMESPACE
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_OPERATOR_SELECTOR" "value" (printf "app.kubernetes.io/instance=%s" .Release.Name)) }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_OPERATOR_LEASE" "value" (include "flowscale.componentName" (dict "root" . "component" "operator"))) }}
 {{- end -}}
 
 {{/*
@@ -155,6 +161,9 @@ between the ways in which Helm 3 and Helm 4 apply objects.
 {{- end -}}
 {{- if has .component (list "worker" "operator") -}}
 {{- $text = print $text (include "flowscale.environment.pod" .root) -}}
+{{- end -}}
+{{- if eq .component "operator" -}}
+{{- $text = print $text (include "flowscale.environment.operator" .root) -}}
 {{- end -}}
 {{- $all := concat (fromYamlArray $text) (default list .values.extraEnv) -}}
 {{- $names := dict -}}

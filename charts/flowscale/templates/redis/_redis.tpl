@@ -30,3 +30,10 @@ maxmemory-policy noeviction
 - -c
 - '[ "$(REDISCLI_AUTH="$FLOWSCALE_PASSWORD" valkey-cli --user flowscale --no-auth-warning -t 5 ping)" = PONG ]'
 {{- end -}}
+
+{{/* An amount as Valkey writes it in bytes: k is 1000, kb is 1024. */}}
+{{- define "flowscale.redis.bytes" -}}
+{{- $number := regexFind "^[0-9]+" . -}}
+{{- $factors := dict "" 1 "k" 1000 "kb" 1024 "m" 1000000 "mb" 1048576 "g" 1000000000 "gb" 1073741824 -}}
+{{- mul (int64 $number) (get $factors (trimPrefix $number .)) -}}
+{{- end -}}
