@@ -17,7 +17,7 @@ from unit.pages import ROOT, Page, anchor_of, pages
 PAGES = {page.name: page for page in pages()}
 GUIDES = ("docs/install.md", "docs/upgrade.md", "docs/runbook.md")
 CHART = ROOT / "charts" / "flowscale"
-VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text()) if CHART.exists() else {}
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 
 OTHER_NAMES = {
     "GATEWAY_FULL",  # an answer of the gateway that is no error of the core
@@ -27,6 +27,8 @@ OTHER_NAMES = {
     "UV_LINK_MODE",
     "UV_PROJECT_ENVIRONMENT",
     "KIND_NODE_IMAGE",
+    "REDISCLI_AUTH",
+    "ADMIN_PASSWORD",  # in the pod of the bundled server
 }
 """Names in capitals that are neither a setting nor the code of an error: of other programs, or to be replaced."""
 
@@ -84,8 +86,7 @@ def alerts() -> list[str]:
     """Of the chart's rules."""
     return [
         name
-        for file in sorted((CHART / "templates").rglob("*.*"))
-        if file.is_file()
+        for file in sorted((CHART / "files" / "alerts").glob("*.yaml"))
         for name in LINE_OF_ALERT.findall(file.read_text())
     ]
 
