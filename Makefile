@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-unit test-contract test-integration soak check format generate \
+.PHONY: help setup demo dev test test-unit test-contract test-integration test-chart soak check format generate \
 	bench bench-render bench-queue bench-files bench-chaos images clean
 
 bin := .venv/bin
@@ -25,9 +25,9 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 	@scripts/bootstrap runtime ffmpeg
 	$(bin)/flowscale dev
 
-test: ## every test: unit, contract, integration
-	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 node
-	$(bin)/pytest tests/unit tests/contract tests/integration $(ARGS)
+test: ## every test: unit, contract, integration, chart
+	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 helm node
+	$(bin)/pytest tests/unit tests/contract tests/chart tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 	@scripts/bootstrap python
@@ -41,12 +41,16 @@ test-integration: ## integration tests alone: real FFmpeg, processes, servers an
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
 	$(bin)/pytest tests/integration $(ARGS)
 
+test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, no cluster
+	@scripts/bootstrap python helm
+	$(bin)/pytest tests/chart $(ARGS)
+
 soak: ## outages of queue and storage, and a freeze, of one to ten minutes in the middle of renders; takes about thirty
 	@scripts/bootstrap python ffmpeg redis clips s3
 	$(bin)/pytest tests/soak $(ARGS)
 
-check: ## format, lint, types, import walls, lock file, workflows, drift of generated files
-	@scripts/bootstrap python actionlint
+check: ## format, lint, types, import walls, lock file, drift of generated files
+	@scripts/bootstrap python helm
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/mypy
@@ -63,8 +67,8 @@ format: ## formats the code and mends what the linter can mend
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-generate: ## rewrites the generated files: docs/configuration.md, tests/golden/openapi.json
-	@scripts/bootstrap python
+generate: ## rewrites the generated files: docs/configuration.md, tests/golden/openapi.json, the chart's, manifests/install.yaml
+	@scripts/bootstrap python helm
 	$(bin)/python scripts/generate.py
 
 bench: bench-render bench-queue bench-files bench-chaos ## all of them: renders, the queue, files, the queue under fire

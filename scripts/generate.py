@@ -2,14 +2,16 @@
 
 docs/configuration.md       from flowscale.settings
 tests/golden/openapi.json   from flowscale_api
+charts/flowscale, manifests from the chart's values.yaml and templates (chart_files.py says which)
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from chart_files import chart_files, install_manifest, leftovers
 from flowscale.settings import Group, groups
 from flowscale_api import openapi_json
 
@@ -60,16 +62,27 @@ def _shown(default: object) -> str:
 
 def main(check: bool) -> int:
     """Write or compare; the exit code."""
-    files = {"docs/configuration.md": configuration(), "tests/golden/openapi.json": openapi_json()}
+    made = {"docs/configuration.md": configuration(), "tests/golden/openapi.json": openapi_json(), **chart_files(ROOT)}
+    stale = _settle(made, leftovers(ROOT), check)
+    # Last, because Helm reads some of the others.
+    stale += _settle({"manifests/install.yaml": install_manifest(ROOT)}, [], check)
+    return 1 if stale and check else 0
+
+
+def _settle(files: Mapping[str, str], leftover: list[str], check: bool) -> list[str]:
+    """Write what differs and remove what is left over, or only say so; the names of both."""
     stale = [name for name, text in files.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != text]
-    if check:
-        for name in stale:
+    for name in [*stale, *leftover]:
+        if check:
             print(f"{name} is out of date: run `make generate` and read the difference", file=sys.stderr)
-        return 1 if stale else 0
-    for name in stale:
-        (ROOT / name).write_text(files[name])
-        print(f"wrote {name}")
-    return 0
+        elif name in files:
+            (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / name).write_text(files[name])
+            print(f"wrote {name}")
+        else:
+            (ROOT / name).unlink()
+            print(f"removed {name}, whose original is gone")
+    return [*stale, *leftover]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""No value is there for nothing: each changes what is made, where it has a meaning.
+
+Each leaf of values.yaml is given another value in the example under ci/ that knows most about its section, or in
+the next one, until what is rendered differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.helm import VALUES, Refused, ci_files, nested, rendered_text
+from chart.merging import merged
+from chart.other_values import other_value
+from chart_values import Value, read_values
+
+LEAVES = [leaf for value in read_values(VALUES.read_text()) for leaf in value.leaves()]
+EXAMPLES = ci_files()
+SET_BY = {name: yaml.safe_load(path.read_text()) or {} for name, path in EXAMPLES.items()}
+
+OTHER: dict[str, Any] = {}
+"""What a leaf is set to whose annotation does not say enough to choose."""
+
+BESIDES: dict[str, dict[str, Any]] = {}
+"""What else must be set for a leaf to have a meaning, where no example does."""
+
+CHANCE = re.compile(r"(?m)^  \S+: [A-Za-z0-9+/]{54}==$")
+"""Generated passwords: 40 letters and digits in base 64."""
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    """For each leaf the example in which it changed something, or what was tried."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+        return dict(zip((leaf.name for leaf in LEAVES), pool.map(outcome, LEAVES), strict=True))
+
+
+@pytest.mark.parametrize("name", [leaf.name for leaf in LEAVES])
+def test_a_value_changes_what_is_made(name: str, outcomes: Mapping[str, str]) -> None:
+    assert outcomes[name].startswith("changed in "), f"{name} changes nothing: {outcomes[name]}"
+
+
+def test_the_tables_name_leaves_that_are_there() -> None:
+    names = {leaf.name for leaf in LEAVES}
+    assert not (OTHER.keys() | BESIDES.keys()) - names
+
+
+def outcome(leaf: Value) -> str:
+    other = OTHER[leaf.name] if leaf.name in OTHER else other_value(leaf)
+    tried = []
+    for example, path in contexts(leaf):
+        besides = BESIDES.get(leaf.name, {})
+        try:
+            before = rendered_text(json.dumps(besides), path, "helm4")
+            after = rendered_text(json.dumps(merged(besides, nested(leaf.name, other))), path, "helm4")
+        except Refused as refusal:
+            tried.append(f"refused in {example} ({str(refusal).splitlines()[0]})")
+            continue
+        if CHANCE.sub("", before) != CHANCE.sub("", after):
+            return f"changed in {example}"
+        tried.append(f"no difference in {example}")
+    return f"set to {other!r}: {'; '.join(tried)}"
+
+
+def contexts(leaf: Value) -> Iterator[tuple[str, Path | None]]:
+    """The defaults and the examples, those first that say most about where the leaf stands."""
+    known = sorted(EXAMPLES, key=lambda name: (-depth(SET_BY[name], leaf.path), name))
+    if not known or depth(SET_BY[known[0]], leaf.path) == 0:
+        yield "the defaults", None
+    for name in known:
+        yield name, EXAMPLES[name]
+
+
+def depth(values: object, path: tuple[str, ...]) -> int:
+    """How far the values follow the path."""
+    if not path or not isinstance(values, dict) or path[0] not in values:
+        return 0
+    return 1 + depth(values[path[0]], path[1:])
