@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 from chart import api_schemas
-from chart.helm import CHART, HELMS, NAMESPACE, Document, ci_files, read_documents, render, rendered_text, run, title
+from chart.helm import (
+    CHART,
+    HELMS,
+    NAMESPACE,
+    Document,
+    Refused,
+    ci_files,
+    read_documents,
+    render,
+    rendered_text,
+    run,
+    title,
+)
 
 CI = ci_files()
 EVERY_EXAMPLE = pytest.mark.parametrize("example", CI.values(), ids=list(CI))
@@ -35,6 +47,14 @@ def test_both_helms_make_the_same_of_an_example(example: Path) -> None:
 def test_kubernetes_knows_every_field(example: Path, version: str) -> None:
     faults = [fault for document in render(base=example) for fault in api_schemas.faults(document, version)]
     assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_an_older_kubernetes_is_refused(helm: str) -> None:
+    major, minor = api_schemas.OLDEST.split(".")
+    run(helm, "template", CHART, "--kube-version", f"{major}.{minor}.0")
+    with pytest.raises(Refused, match=r"requires kubeVersion"):
+        run(helm, "template", CHART, "--kube-version", f"{major}.{int(minor) - 1}.9")
 
 
 @EVERY_EXAMPLE
