@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -33,7 +34,18 @@ OTHERS = {
 
 def faults(document: Document, version: str) -> list[str]:
     """What Kubernetes of this version (major.minor) would refuse, one line each. Unknown kinds are faults too."""
-    return _faults(json.dumps(document, sort_keys=True), version)
+    if wrong := list(_keys_that_are_no_texts(document)):
+        return [f"{title(document)}: {key!r} is a key, and no text" for key in wrong]
+    return _faults(json.dumps(document), version)
+
+
+def _keys_that_are_no_texts(node: object) -> Iterator[object]:
+    """JSON knows none, so that turning YAML into it would hide them."""
+    if isinstance(node, dict):
+        yield from (key for key in node if not isinstance(key, str))
+    if isinstance(node, (dict, list)):
+        for below in node.values() if isinstance(node, dict) else node:
+            yield from _keys_that_are_no_texts(below)
 
 
 @cache

@@ -10,6 +10,7 @@ from chart_values import Value
 QUANTITY = re.compile(r"(\d+)([A-Za-z%]*)")
 
 TEXTS = (
+    "007",
     "other",
     "https://other.example",
     "redis://other.example:6379",
@@ -21,7 +22,8 @@ TEXTS = (
     "7gb",
     "7Gi",
 )
-"""Texts of the forms that patterns ask for; the first that fits is taken."""
+"""Texts of the forms that patterns ask for; the first that fits is taken. Where none asks, it is one that YAML takes
+for a number unless a template quotes it."""
 
 OBJECTS: dict[str, Any] = {
     "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
@@ -64,7 +66,7 @@ def _map(name: str, rules: Any) -> dict[str, Any]:
         if name not in OBJECTS:
             raise NoOther(name)
         return dict(OBJECTS[name])
-    return {"example.com/other": _scalar((name,), None, allowed)}
+    return {"example.com/other": "true"} if "pattern" not in allowed else {"other": _scalar((name,), None, allowed)}
 
 
 def _item(leaf: Value) -> Any:

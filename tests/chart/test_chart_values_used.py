@@ -1,4 +1,4 @@
-"""No value is there for nothing: each changes what is made, where it has a meaning.
+"""No value is there for nothing: each changes what is made, where it has a meaning, and what it makes is sound.
 
 Each leaf of values.yaml is given another value in the example under ci/ that knows most about its section, or in
 the next one, until what is rendered differs.
@@ -11,18 +11,21 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from chart.helm import VALUES, Refused, ci_files, nested, rendered_text
+from chart import api_schemas
+from chart.helm import VALUES, Refused, ci_files, nested, read_documents, rendered_text
 from chart.merging import merged
 from chart.other_values import other_value
 from chart_values import Value, read_values
 
 LEAVES = [leaf for value in read_values(VALUES.read_text()) for leaf in value.leaves()]
+EVERY_LEAF = pytest.mark.parametrize("name", [leaf.name for leaf in LEAVES])
 EXAMPLES = ci_files()
 SET_BY = {name: yaml.safe_load(path.read_text()) or {} for name, path in EXAMPLES.items()}
 
@@ -36,16 +39,34 @@ CHANCE = re.compile(r"(?m)^  \S+: [A-Za-z0-9+/]{54}==$")
 """Generated passwords: 40 letters and digits in base 64."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of another value."""
+
+    story: str
+    text: str
+    """What was rendered with it; empty where it changed nothing."""
+
+
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, str]:
-    """For each leaf the example in which it changed something, or what was tried."""
+def outcomes() -> dict[str, Outcome]:
+    """For each leaf, worked out by as many Helms at once as there are processors."""
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         return dict(zip((leaf.name for leaf in LEAVES), pool.map(outcome, LEAVES), strict=True))
 
 
-@pytest.mark.parametrize("name", [leaf.name for leaf in LEAVES])
-def test_a_value_changes_what_is_made(name: str, outcomes: Mapping[str, str]) -> None:
-    assert outcomes[name].startswith("changed in "), f"{name} changes nothing: {outcomes[name]}"
+@EVERY_LEAF
+def test_a_value_changes_what_is_made(name: str, outcomes: Mapping[str, Outcome]) -> None:
+    assert outcomes[name].text, f"{name} changes nothing: {outcomes[name].story}"
+
+
+@EVERY_LEAF
+def test_kubernetes_takes_what_another_value_makes(name: str, outcomes: Mapping[str, Outcome]) -> None:
+    found = outcomes[name]
+    documents = read_documents(found.text)
+    faults = [fault for document in documents for fault in api_schemas.faults(document, api_schemas.NEWEST)]
+    assert documents
+    assert not faults, "\n".join([found.story, *faults])
 
 
 def test_the_tables_name_leaves_that_are_there() -> None:
@@ -53,7 +74,7 @@ def test_the_tables_name_leaves_that_are_there() -> None:
     assert not (OTHER.keys() | BESIDES.keys()) - names
 
 
-def outcome(leaf: Value) -> str:
+def outcome(leaf: Value) -> Outcome:
     other = OTHER[leaf.name] if leaf.name in OTHER else other_value(leaf)
     tried = []
     for example, path in contexts(leaf):
@@ -65,9 +86,9 @@ def outcome(leaf: Value) -> str:
             tried.append(f"refused in {example} ({str(refusal).splitlines()[0]})")
             continue
         if CHANCE.sub("", before) != CHANCE.sub("", after):
-            return f"changed in {example}"
+            return Outcome(f"set to {other!r} in {example}", after)
         tried.append(f"no difference in {example}")
-    return f"set to {other!r}: {'; '.join(tried)}"
+    return Outcome(f"set to {other!r}: {'; '.join(tried)}", "")
 
 
 def contexts(leaf: Value) -> Iterator[tuple[str, Path | None]]:
