@@ -89,9 +89,10 @@ bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted
 	@scripts/bootstrap python redis
 	PYTHONPATH=tests $(bin)/python -m bench.chaos $(ARGS)
 
-images: ## builds the images of compose.yaml with Docker, and prints their sizes
-	docker compose build
-	docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep '^flowscale-'
+images: ## builds the three images with Docker or buildah, prints their sizes, and looks up known vulnerabilities
+	@scripts/bootstrap python
+	scripts/images build
+	scripts/images audit
 
 clean: ## removes what make has made and fetched here; never ./data
 	rm -rf .venv .tools .cache dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -21,7 +21,7 @@ from flowscale_cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "deploy" / "systemd"
 UNITS = ("flowscale-api@.service", "flowscale-worker.service")
-DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker", "deploy/compose/Dockerfile.proxy")
+DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker", "Dockerfile.operator", "deploy/compose/Dockerfile.proxy")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -213,7 +213,7 @@ def test_our_images_bear_our_version() -> None:
 
 def test_images_of_others_are_pinned_by_version() -> None:
     bases = [re.findall(r"^ARG \w+_IMAGE=(\S+)$", (ROOT / name).read_text(), re.MULTILINE) for name in DOCKERFILES]
-    assert bases[0] == bases[1] == bases[2], "one base for all, so that it is there once"
+    assert all(base == bases[0] for base in bases), "one base for all, so that it is there once"
     others = [service["image"] for service in SERVICES.values() if "build" not in service]
     for image in (*bases[0], *others):
         assert re.fullmatch(r"[a-z0-9./-]+:\d+\.\d+[a-z0-9.-]*", image), image
@@ -228,13 +228,22 @@ def test_images_run_as_a_numbered_user_without_privileges(name: str) -> None:
     assert "WORKDIR /srv" in text[last:]
 
 
-@pytest.mark.parametrize(("name", "extra"), [("Dockerfile.api", "api"), ("Dockerfile.worker", "worker")])
-def test_images_hold_what_their_part_needs(name: str, extra: str) -> None:
-    text = (ROOT / name).read_text()
-    assert re.findall(r"--extra (\w+)", text) == [extra, "s3"]
+@pytest.mark.parametrize(
+    ("part", "extras", "command"),
+    [
+        ("api", ["api", "s3"], '["flowscale", "api"]'),
+        ("worker", ["worker", "s3"], '["flowscale", "worker"]'),
+        ("operator", ["operator"], '["flowscale-operator"]'),
+    ],
+)
+def test_images_hold_what_their_part_needs(part: str, extras: list[str], command: str) -> None:
+    text = (ROOT / f"Dockerfile.{part}").read_text()
+    assert re.findall(r"--extra (\w+)", text) == extras
     assert "--frozen" in text
     assert "PYTHONSAFEPATH=1" in text
-    assert f'ENTRYPOINT ["tini", "--"]\nCMD ["flowscale", "{extra}"]' in text
+    assert f'ENTRYPOINT ["tini", "--"]\nCMD {command}' in text
+    for label in ("title", "description", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in text
 
 
 def test_what_images_are_built_with_is_pinned_by_hash_and_the_same_uv_as_everywhere() -> None:

@@ -1,0 +1,47 @@
+"""What is kept when a test fails: logs and descriptions of every pod in its namespaces, and what happened there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from e2e.cluster import RESTRICTED, Cluster
+from e2e.programs import ProgramFailed
+from e2e.releases import ROOT
+
+FOLDER = ROOT / ".cache" / "e2e" / "evidence"
+
+
+def keep(cluster: Cluster, test: str) -> Path:
+    """The folder that holds it."""
+    folder = FOLDER / re.sub(r"[^A-Za-z0-9_.-]+", "-", test)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nodes.txt").write_text(_said(cluster, "describe", "nodes"))
+    label = ",".join(f"{name}={value}" for name, value in RESTRICTED.items())
+    for namespace in cluster.core.list_namespace(label_selector=label).items:
+        _keep_namespace(cluster, namespace.metadata.name, folder)
+    return folder
+
+
+def _keep_namespace(cluster: Cluster, namespace: str, folder: Path) -> None:
+    words = ("--namespace", namespace)
+    (folder / f"{namespace}.txt").write_text(
+        _said(cluster, *words, "get", "all,pvc,ingress,secrets", "--output", "wide")
+        + _said(cluster, *words, "describe", "pods,deployments,statefulsets,services,pvc")
+        + _said(cluster, *words, "get", "events", "--sort-by", ".lastTimestamp")
+    )
+    for pod in cluster.core.list_namespaced_pod(namespace).items:
+        name = pod.metadata.name
+        file = folder / f"{namespace}.{name}.log"
+        file.write_text(_said(cluster, *words, "logs", name, "--all-containers", "--tail", "5000"))
+        if any(status.restart_count for status in pod.status.container_statuses or ()):
+            before = _said(cluster, *words, "logs", name, "--all-containers", "--previous", "--tail", "5000")
+            file.with_suffix(".before.log").write_text(before)
+
+
+def _said(cluster: Cluster, *words: str) -> str:
+    """What kubectl printed, or why it could not: a pod may be gone, and the rest is wanted all the same."""
+    try:
+        return cluster.kubectl(*words)
+    except ProgramFailed as error:
+        return f"{error}\n"

@@ -1,0 +1,71 @@
+"""Releases of the chart: Helm, with values small enough for a cluster on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster import Cluster
+from e2e.programs import run
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "flowscale"
+HELM = {3: ROOT / ".tools" / "helm" / "helm3", 4: ROOT / ".tools" / "helm" / "helm4"}
+
+REGISTRY = os.environ.get("REGISTRY", "")
+TAG = os.environ.get("TAG") or "0.1.0"
+NEXT_TAG = f"{TAG}-next"
+"""A second worker image, the same but for one label: what an upgrade upgrades to."""
+
+TINY = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as Helm puts two files together: maps key by key, anything else replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+class Release:
+    """One release of the chart in one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str = "flowscale", helm: int = 3) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.name = name
+        self.helm = HELM[helm]
+        self.fullname = name if "flowscale" in name else f"{name}-flowscale"
+
+    def _helm(self, *words: str, given: str | None = None) -> str:
+        place = ["--kubeconfig", self.cluster.kubeconfig, "--namespace", self.namespace]
+        return run([str(self.helm), *words, *place], given=given)
+
+    def install(self, values: Mapping[str, Any]) -> str:
+        """Returns when everything is ready; what Helm printed (the chart's notes among it)."""
+        return self._apply("install", values)
+
+    def upgrade(self, values: Mapping[str, Any]) -> str:
+        return self._apply("upgrade", values)
+
+    def _apply(self, verb: str, values: Mapping[str, Any]) -> str:
+        words = [verb, self.name, str(CHART), "--wait", "--timeout", "5m", "--values", "-"]
+        return self._helm(*words, given=json.dumps(values))
+
+    def rollback(self) -> None:
+        self._helm("rollback", self.name, "--wait", "--timeout", "5m")
+
+    def test(self) -> str:
+        return self._helm("test", self.name, "--timeout", "5m", "--logs")
+
+    def uninstall(self) -> None:
+        self._helm("uninstall", self.name, "--wait", "--timeout", "5m")
+
+    def component(self, name: str) -> str:
+        """The name of the objects of a part: api, worker, operator, redis."""
+        return f"{self.fullname}-{name}"
