@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-unit test-contract test-integration test-chart soak check format generate \
+.PHONY: help setup demo dev test test-unit test-contract test-integration e2e e2e-long soak check format generate \
 	bench bench-render bench-queue bench-files bench-chaos images clean
 
 bin := .venv/bin
@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## .venv with every extra, what the tests need, and the flowscale program
 	@scripts/bootstrap python
@@ -41,9 +41,13 @@ test-integration: ## integration tests alone: real FFmpeg, processes, servers an
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
 	$(bin)/pytest tests/integration $(ARGS)
 
-test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, no cluster
-	@scripts/bootstrap python helm
-	$(bin)/pytest tests/chart $(ARGS)
+e2e: ## the images and the chart on a kind cluster of their own (or that of KUBECONFIG): installs, renders, upgrades
+	@scripts/bootstrap python ffmpeg clips openssl helm
+	scripts/cluster run $(bin)/pytest tests/e2e --ignore tests/e2e/long $(ARGS)
+
+e2e-long: ## lost pods, a lost node, a killed queue and rolled gateways on a kind cluster; takes about twenty
+	@scripts/bootstrap python ffmpeg clips openssl helm
+	scripts/cluster run $(bin)/pytest tests/e2e/long $(ARGS)
 
 soak: ## outages of queue and storage, and a freeze, of one to ten minutes in the middle of renders; takes about thirty
 	@scripts/bootstrap python ffmpeg redis clips s3

@@ -106,6 +106,9 @@ class Cluster:
         """Without a grace: the kubelet kills it, and the API server forgets it at once."""
         self.core.delete_namespaced_pod(pod, namespace, grace_period_seconds=0)
 
+    def log(self, namespace: str, pod: str) -> str:
+        return self.kubectl("--namespace", namespace, "logs", pod)
+
     # --- nodes and ways in
 
     def nodes(self) -> list[Any]:

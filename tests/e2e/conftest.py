@@ -11,8 +11,8 @@ import pytest
 
 from e2e import evidence
 from e2e.cluster import Cluster
-from e2e.renders import Service
 from e2e.releases import ROOT
+from e2e.renders import Service
 from e2e.tables import Figures
 
 FIGURES = pytest.StashKey[Figures]()

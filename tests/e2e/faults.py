@@ -30,6 +30,12 @@ def _is_ready(cluster: Cluster, name: str) -> bool:
     return any(each.type == "Ready" and each.status == "True" for each in node.status.conditions)
 
 
-def kill_processes(cluster: Cluster, namespace: str, pod: str) -> None:
-    """SIGKILL to every process of the pod's container that its own user may signal, process 1 excepted."""
-    cluster.execute(namespace, pod, "sh", "-c", "kill -KILL -1")
+def kill_program(pod: Any, name: str) -> None:
+    """SIGKILL to every process of this name in a pod, from its node of kind: process 1 takes none from inside."""
+    group = pod.metadata.uid.replace("-", "_")
+    script = (
+        'killed=; for folder in /proc/[0-9]*; do [ "$(cat "$folder/comm" 2>/dev/null)" = "$0" ] || continue; '
+        'tr - _ <"$folder/cgroup" | grep -q "$1" || continue; kill -KILL "${folder#/proc/}" && killed=1; done; '
+        '[ -n "$killed" ]'
+    )
+    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script, name, group])

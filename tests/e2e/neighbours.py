@@ -31,7 +31,13 @@ TLS_PORT = 6380
 
 
 def deployed(
-    cluster: Cluster, namespace: str, name: str, container: Mapping[str, Any], port: int, volumes: Mapping[str, Any]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    container: Mapping[str, Any],
+    port: int,
+    volumes: Mapping[str, Any],
+    node: str | None = None,
 ) -> None:
     """Applies a Deployment and its Service, and waits for both. `volumes`: mount path to the volume's source."""
     labels = {"app": name}
@@ -49,6 +55,7 @@ def deployed(
     pod = {
         "containers": [whole],
         "volumes": [{"name": f"v{index}", **source} for index, source in enumerate(volumes.values())],
+        "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 1,
@@ -92,17 +99,20 @@ def secret(name: str, entries: Mapping[str, str | bytes]) -> dict[str, Any]:
 class Bucket:
     """versitygw, a server of S3 over a folder, with one bucket. The key lies in the Secret `bucket`."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    port = S3_PORT
+
+    def __init__(self, cluster: Cluster, namespace: str, node: str | None = None) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.node = node
         self.key_id = f"key{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(20)
         self.endpoint = f"http://s3.{namespace}.svc:{S3_PORT}"
 
     def start(self) -> None:
-        keys = {"S3_ACCESS_KEY_ID": self.key_id, "S3_SECRET_ACCESS_KEY": self.secret}
+        keys = {"access-key-id": self.key_id, "secret-access-key": self.secret}
         self.cluster.apply(self.namespace, secret("bucket", keys))
-        entries = {"ROOT_ACCESS_KEY": "S3_ACCESS_KEY_ID", "ROOT_SECRET_KEY": "S3_SECRET_ACCESS_KEY"}
+        entries = {"ROOT_ACCESS_KEY": "access-key-id", "ROOT_SECRET_KEY": "secret-access-key"}
         container = {
             "image": VERSITYGW,
             "args": ["--port", f":{S3_PORT}", "posix", "/data"],
@@ -111,7 +121,7 @@ class Bucket:
                 for name, key in entries.items()
             ],
         }
-        deployed(self.cluster, self.namespace, "s3", container, S3_PORT, {"/data": {"emptyDir": {}}})
+        deployed(self.cluster, self.namespace, "s3", container, S3_PORT, {"/data": {"emptyDir": {}}}, self.node)
         with self.client() as client:
             client.create_bucket(Bucket=BUCKET)
 
@@ -131,19 +141,21 @@ class Bucket:
             finally:
                 client.close()
 
-    def keys(self, below: str) -> list[str]:
+    def keys(self, below: str) -> frozenset[str]:
+        """Of all objects whose keys begin so."""
         with self.client() as client:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=below)
-            return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+            return frozenset(entry["Key"] for page in pages for entry in page.get("Contents", ()))
 
 
 class SecureRedis:
     """A Valkey of the test's own that speaks TLS alone and wants a password. Its authority (`ca.crt`) lies in the
-    Secret `queue-ca`, the password in the Secret `queue` (`password`)."""
+    Secret `queue-ca`, the password in the Secret `queue` (`redis-password`)."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, node: str | None = None) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.node = node
         self.host = f"queue.{namespace}.svc"
 
     def start(self, folder: Path) -> None:
@@ -153,7 +165,7 @@ class SecureRedis:
             self.namespace,
             secret("queue-ca", {"ca.crt": authority}),
             secret("queue-tls", {"tls.crt": (folder / "server.crt").read_bytes(), "tls.key": key}),
-            secret("queue", {"password": secrets.token_hex(16)}),
+            secret("queue", {"redis-password": secrets.token_hex(16)}),
         )
         script = (
             f"exec valkey-server - --port 0 --tls-port {TLS_PORT} --tls-cert-file /tls/tls.crt "
@@ -164,10 +176,10 @@ class SecureRedis:
         container = {
             "image": VALKEY,
             "command": ["sh", "-c", script],
-            "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "queue", "key": "password"}}}],
+            "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "queue", "key": "redis-password"}}}],
         }
         volumes = {"/tls": {"secret": {"secretName": "queue-tls"}}, "/data": {"emptyDir": {}}}
-        deployed(self.cluster, self.namespace, "queue", container, TLS_PORT, volumes)
+        deployed(self.cluster, self.namespace, "queue", container, TLS_PORT, volumes, self.node)
 
     def _certify(self, folder: Path) -> tuple[bytes, bytes]:
         """The authority's certificate, and the server's key."""

@@ -20,7 +20,22 @@ TAG = os.environ.get("TAG") or "0.1.0"
 NEXT_TAG = f"{TAG}-next"
 """A second worker image, the same but for one label: what an upgrade upgrades to."""
 
-TINY = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+LITTLE = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+"""What a pod asks for: all nodes of a cluster on one machine claim the same processors. Limits stay the chart's."""
+
+SMALL: Mapping[str, Any] = {
+    "image": {"registry": REGISTRY, "tag": TAG},
+    "api": {"resources": LITTLE, "service": {"type": "NodePort"}},
+    "worker": {
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "64Mi"}},
+        "download": {"allowNetworks": ["10.0.0.0/8"]},  # the pods and Services of kind, where the gate stands
+    },
+    "operator": {"resources": LITTLE},
+    "redis": {"bundled": {"resources": LITTLE}},
+    "test": {"resources": LITTLE},
+    "autoscaling": {"mode": "none"},
+}
+"""The defaults, but for what a small cluster needs."""
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +80,13 @@ class Release:
 
     def uninstall(self) -> None:
         self._helm("uninstall", self.name, "--wait", "--timeout", "5m")
+
+    def stored_outputs(self) -> frozenset[str]:
+        """The keys of all outputs, where files lie on a volume. Files under way, which have hidden names, are none."""
+        pod = self.cluster.ready_pods(self.namespace, "api")[0].metadata.name
+        script = "mkdir -p /data/outputs && find /data/outputs -type f ! -name '.*'"
+        found = self.cluster.execute(self.namespace, pod, "sh", "-c", script)
+        return frozenset(line.removeprefix("/data/") for line in found.split())
 
     def component(self, name: str) -> str:
         """The name of the objects of a part: api, worker, operator, redis."""
