@@ -124,7 +124,7 @@ def test_every_metric_is_one_that_a_program_shows(name: str) -> None:
         file.read_text() for folder in ("core", "api", "worker", "operator") for file in (ROOT / folder).rglob("*.py")
     )
     named = {re.sub(r"_(total|bucket|sum|count)$", "", metric) for metric in METRIC.findall(PAGES[name].text)}
-    assert {metric for metric in named if f'"{metric}' not in sources} == set()
+    assert {metric for metric in named if f'"{metric}"' not in sources} == set()
 
 
 @pytest.mark.parametrize("name", GUIDES)
