@@ -11,40 +11,35 @@ from chart.helm import Document
 
 REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
+EXPECTED = {"REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0"}
+"""What lies in a Secret that the chart expects to find, by the variable that takes it; anything else is one word."""
 
-def environment(
-    container: Mapping[str, Any], documents: Sequence[Document], secrets: Mapping[str, Mapping[str, str]]
-) -> dict[str, str]:
-    """Names and values as the kubelet would set them. `secrets` holds those that the chart expects to find.
 
-    Raises KeyError where something required is neither rendered nor among `secrets`.
-    """
+def environment(container: Mapping[str, Any], documents: Sequence[Document]) -> dict[str, str]:
+    """Names and values as the kubelet would set them."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        for name, text in _data(*_reference(source, "Ref"), documents, secrets).items():
-            found[source.get("prefix", "") + name] = text
+        kind, reference = _reference(source, "Ref")
+        found |= _data(kind, reference["name"], documents) or {}
     for entry in container.get("env", []):
-        value = _value(entry, documents, secrets)
-        if value is not None:
-            found[entry["name"]] = _expanded(value, found)
+        found[entry["name"]] = _expanded(_value(entry, documents), found)
     return found
 
 
-def _value(
-    entry: Mapping[str, Any], documents: Sequence[Document], secrets: Mapping[str, Mapping[str, str]]
-) -> str | None:
+def _value(entry: Mapping[str, Any], documents: Sequence[Document]) -> str:
     if "valueFrom" not in entry:
         value = entry.get("value", "")
         assert isinstance(value, str), f"{entry['name']} is no text"
         return value
     source = entry["valueFrom"]
     if "fieldRef" in source:
-        return f"the-{source['fieldRef']['fieldPath']}"
+        return "a-name"
     if "resourceFieldRef" in source:
         return "1"
     kind, reference = _reference(source, "KeyRef")
-    data = _data(kind, reference, documents, secrets)
-    return data.get(reference["key"]) if reference.get("optional") else data[reference["key"]]
+    data = _data(kind, reference["name"], documents)
+    assert data is not None or kind == "Secret", f"{entry['name']} takes from a {kind} that is not there"
+    return EXPECTED.get(entry["name"], "secret") if data is None else data[reference["key"]]
 
 
 def _reference(source: Mapping[str, Any], suffix: str) -> tuple[str, Mapping[str, Any]]:
@@ -52,21 +47,15 @@ def _reference(source: Mapping[str, Any], suffix: str) -> tuple[str, Mapping[str
     return kind, source[f"{kind[0].lower()}{kind[1:]}{suffix}"]
 
 
-def _data(
-    kind: str, reference: Mapping[str, Any], documents: Sequence[Document], secrets: Mapping[str, Mapping[str, str]]
-) -> Mapping[str, str]:
+def _data(kind: str, name: str, documents: Sequence[Document]) -> Mapping[str, str] | None:
+    """What lies in a ConfigMap or Secret; None where the chart does not make it."""
     for document in documents:
-        if (document["kind"], document["metadata"]["name"]) == (kind, reference["name"]):
-            encoded = document.get("data") or {}
-            plain = (
-                {name: base64.b64decode(value).decode() for name, value in encoded.items()}
-                if kind == "Secret"
-                else encoded
-            )
-            return {**plain, **document.get("stringData", {})}
-    if reference.get("optional") and reference["name"] not in secrets:
-        return {}
-    return secrets[reference["name"]]
+        if (document["kind"], document["metadata"]["name"]) == (kind, name):
+            data = document.get("data") or {}
+            if kind == "Secret":
+                data = {key: base64.b64decode(value).decode() for key, value in data.items()}
+            return {**data, **document.get("stringData", {})}
+    return None
 
 
 def _expanded(value: str, known: Mapping[str, str]) -> str:

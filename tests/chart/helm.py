@@ -70,7 +70,19 @@ def render(
 def rendered_text(values: str, base: Path | None, helm: str, chart: Path = CHART) -> str:
     """The same as text, for values in JSON; each is rendered once. Raises Refused."""
     files: list[str | Path] = [] if base is None else ["--values", base]
-    return run(helm, "template", RELEASE, chart, "--namespace", NAMESPACE, *files, "--values", "-", stdin=values)
+    return run(
+        helm,
+        "template",
+        RELEASE,
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--include-crds",
+        *files,
+        "--values",
+        "-",
+        stdin=values,
+    )
 
 
 def read_documents(text: str) -> list[Document]:

@@ -154,7 +154,7 @@ def newer_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_chance(documents: list[Document]) -> list[Document]:
     """With the names alone of what lies in Secrets, whose passwords are made by chance."""
     return [
-        {**document, "data": sorted(document["data"])} if document["kind"] == "Secret" else document
+        {**document, "data": sorted(document.get("data", {}))} if document["kind"] == "Secret" else document
         for document in documents
     ]
 
