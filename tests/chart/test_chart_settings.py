@@ -95,7 +95,8 @@ def with_files(given: Mapping[str, str], pod: Pod, container: Mapping[str, Any],
     mounted = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
     replaced = dict(given)
     for name in ("FLOWSCALE_REDIS_CA_FILE", "STORAGE_DIR", "FLOWSCALE_SCRATCH_DIR"):
-        if name not in given:
+        unused = name == "STORAGE_DIR" and given.get("STORAGE_TYPE") not in ("local", "nfs")
+        if unused or name not in given:
             continue
         assert any(given[name] == path or given[name].startswith(f"{path}/") for path in mounted), (
             f"{pod.title}: {name} is {given[name]}, where nothing is mounted"
