@@ -62,8 +62,13 @@ def run(helm: str, *arguments: str | Path, stdin: str = "") -> str:
 def render(
     values: Mapping[str, Any] | None = None, base: Path | None = None, helm: str = "helm4", chart: Path = CHART
 ) -> list[Document]:
-    """What the chart makes of the values (over those of the file `base`). Raises Refused."""
-    return read_documents(rendered_text(json.dumps(values or {}), base, helm, chart))
+    """What the chart makes of the values (over those of the file `base`), not to be changed. Raises Refused."""
+    return _rendered(json.dumps(values or {}), base, helm, chart)
+
+
+@cache
+def _rendered(values: str, base: Path | None, helm: str, chart: Path) -> list[Document]:
+    return read_documents(rendered_text(values, base, helm, chart))
 
 
 @cache

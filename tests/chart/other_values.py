@@ -1,4 +1,4 @@
-"""Another value than the default for a leaf of values.yaml, one that its annotation allows."""
+"""Another value for a leaf of values.yaml, one that its annotation allows."""
 
 from __future__ import annotations
 
@@ -50,14 +50,13 @@ class NoOther(Exception):
     """The annotation does not say enough to choose one: OBJECTS or TEXTS must."""
 
 
-def other_value(leaf: Value) -> Any:
-    """What the leaf might be set to instead. Raises NoOther."""
+def other_value(leaf: Value, current: Any) -> Any:
+    """What the leaf might be set to instead of `current`. Raises NoOther."""
     if isinstance(leaf.default, dict):
-        return {**leaf.default, **_map(leaf.path[-1], leaf.annotation)}
+        return {**(current or {}), **_map(leaf.path[-1], leaf.annotation)}
     if isinstance(leaf.default, list):
-        item = _item(leaf)
-        return [*leaf.default, item]
-    return _scalar(leaf.path, leaf.default, leaf.annotation)
+        return [*(current or []), _item(leaf, current[-1] if current else None)]
+    return _scalar(leaf.path, leaf.default if current is None else current, leaf.annotation)
 
 
 def _map(name: str, rules: Any) -> dict[str, Any]:
@@ -69,12 +68,12 @@ def _map(name: str, rules: Any) -> dict[str, Any]:
     return {"example.com/other": "true"} if "pattern" not in allowed else {"other": _scalar((name,), None, allowed)}
 
 
-def _item(leaf: Value) -> Any:
+def _item(leaf: Value, last: Any) -> Any:
     rules: Any = leaf.annotation["items"]
     kinds = _kinds(rules)
     if "object" in kinds:
         return _map(leaf.path[-1], {"additionalProperties": True})
-    return _scalar(leaf.path, leaf.default[-1] if isinstance(leaf.default, list) and leaf.default else None, rules)
+    return _scalar(leaf.path, last, rules)
 
 
 def _scalar(path: tuple[str, ...], default: object, rules: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chart import api_schemas
 from chart.helm import (
@@ -68,11 +69,12 @@ def test_no_object_is_there_twice_and_none_is_put_elsewhere(example: Path) -> No
 
 @EVERY_EXAMPLE
 def test_every_object_carries_the_usual_labels(example: Path) -> None:
-    for document in render(base=example):
+    name = (yaml.safe_load(example.read_text()) or {}).get("nameOverride", "flowscale")
+    for document in render({"extraObjects": []}, base=example):
         if document["kind"] == "CustomResourceDefinition":
             continue  # its labels are those of manifests/crds
         labels = document["metadata"]["labels"]
-        assert labels["app.kubernetes.io/name"] == "flowscale", title(document)
+        assert labels["app.kubernetes.io/name"] == name, title(document)
         assert labels["app.kubernetes.io/instance"] == "flowscale", title(document)
         assert labels["app.kubernetes.io/managed-by"] == "Helm", title(document)
         assert labels["app.kubernetes.io/part-of"] == "flowscale", title(document)
