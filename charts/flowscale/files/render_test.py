@@ -1,6 +1,6 @@
 """Renders one clip through an installed FlowScale, as its frontend would: `helm test` runs it in the worker's image.
 
-    TARGET_URL=http://flowscale-api TIMEOUT_SECONDS=600 python render_test.py
+    python render_test.py http://flowscale-api 600
 
 Makes a clip of four seconds, uploads it, asks for two seconds of it in another size, waits for the job, fetches the
 output and examines it. Each step is a line; the first that fails ends the test with what was expected and what came.
@@ -10,7 +10,6 @@ Needs FFmpeg and the standard library.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -35,9 +34,10 @@ RETRY_SECONDS = 2
 """Between two attempts at what may yet succeed."""
 
 
-def main() -> None:
-    target = os.environ["TARGET_URL"].rstrip("/")
-    deadline = time.monotonic() + float(os.environ.get("TIMEOUT_SECONDS", "600"))
+def main(url: str, seconds: str) -> None:
+    """The address of the gateway, and how long the whole may take."""
+    target = url.rstrip("/")
+    deadline = time.monotonic() + float(seconds)
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder) / "clip.mp4")
         until_ready(target, deadline)
@@ -162,4 +162,4 @@ def fail(line: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
