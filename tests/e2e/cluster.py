@@ -48,8 +48,19 @@ class Cluster:
         self.core.create_namespace({"metadata": {"name": name, "labels": RESTRICTED}})
         until(lambda: self._has_default_account(name), f"the default ServiceAccount of {name}")
         yield name
+        self._end_pods(name)
         self.core.delete_namespace(name)
         until(lambda: self._is_gone(name), f"namespace {name} to be gone; an object in it is stuck")
+
+    def _end_pods(self, namespace: str) -> None:
+        """At once: after a failure workers may still render, and would be waited for, up to an hour."""
+        self.kubectl("--namespace", namespace, "delete", "deployments,statefulsets", "--all", "--wait=false")
+
+        def none_is_left() -> bool:
+            self.core.delete_collection_namespaced_pod(namespace, grace_period_seconds=1)
+            return not self.core.list_namespaced_pod(namespace).items
+
+        until(none_is_left, f"all pods of {namespace} to be gone")
 
     def _has_default_account(self, namespace: str) -> bool:
         return any(
@@ -125,6 +136,10 @@ class Cluster:
             self.nodes(), key=lambda node: "node-role.kubernetes.io/control-plane" not in node.metadata.labels
         )
         return address(nodes[0])
+
+    def edge(self) -> str:
+        """The address at which Contour's proxy answers: it stands on every node that takes pods."""
+        return address(self.core.read_node(self.workers()[0]))
 
     def node_port(self, namespace: str, service: str, port: int) -> str:
         """The URL that leads to `port` of a Service with NodePorts, from outside of the cluster."""

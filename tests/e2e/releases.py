@@ -76,7 +76,7 @@ class Release:
         self._helm("rollback", self.name, "--wait", "--timeout", "5m")
 
     def test(self) -> str:
-        return self._helm("test", self.name, "--timeout", "5m", "--logs")
+        return self._helm("test", self.name, "--timeout", "5m")
 
     def uninstall(self) -> None:
         self._helm("uninstall", self.name, "--wait", "--timeout", "5m")

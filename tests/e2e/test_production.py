@@ -55,7 +55,7 @@ def test_workers_of_every_node_render_into_the_bucket(
 def test_a_render_and_its_events_come_through_contour(
     cluster: Cluster, site: Site, service_at: ServiceAt, clips: Path, host: str, figures: Figures
 ) -> None:
-    edge = service_at(f"http://{cluster.entrance()}", host)
+    edge = service_at(f"http://{cluster.edge()}", host)
     with figures.timed(f"upload, render and events through Contour ({host.split('.')[0]})"):
         job_id = edge.execute(sourcePath=edge.upload(clips / "bikes.mp4"), trim={"start": 2, "end": 4})
         events = edge.events(job_id)

@@ -20,7 +20,9 @@ from e2e.tables import Figures
 from e2e.waiting import until
 
 WORKERS = 4
-WIDER = merged(SMALL, {"worker": {"replicas": WORKERS}})
+WIDER = merged(SMALL, {"worker": {"replicas": WORKERS, "rollout": {"maxSurge": "100%"}}})
+"""All new workers at once: each is waited for ten seconds before it counts."""
+
 NEXT = merged(WIDER, {"worker": {"image": {"tag": NEXT_TAG}}})
 
 
@@ -109,12 +111,13 @@ def test_an_upgrade_loses_and_restarts_no_render(
     release.upgrade(WIDER)
     old = names(cluster.wait_for_ready(release.namespace, "worker", WORKERS))
     before = release.stored_outputs()
-    running = [service.execute(inputFileUrl=gate.url, outputName=f"render {number}") for number in range(WORKERS)]
+    running = [service.execute(inputFileUrl=gate.url, trim={"start": 0, "end": 2}) for _ in range(WORKERS)]
     for job_id in running:
         service.wait_for_run(job_id)
 
     with figures.timed(f"upgrade to a new worker image under {WORKERS} renders, until the new workers are ready"):
         release.upgrade(NEXT)
+        cluster.rolled_out(release.namespace, f"deployment/{release.component('worker')}")
     new = [pod for pod in cluster.ready_pods(release.namespace, "worker") if pod.metadata.name not in old]
     assert len(new) == WORKERS
     assert all(pod.spec.containers[0].image.endswith(f":{NEXT_TAG}") for pod in new)
@@ -136,6 +139,7 @@ def test_a_rollback_brings_back_what_was(
 ) -> None:
     with figures.timed("rollback"):
         release.rollback()
+        cluster.rolled_out(release.namespace, f"deployment/{release.component('worker')}")
     workers = cluster.ready_pods(release.namespace, "worker")
     assert not any(pod.spec.containers[0].image.endswith(f":{NEXT_TAG}") for pod in workers)
     job_id = service.execute(sourcePath=service.upload(clips / "carphone_pristine.mp4"), trim={"start": 0, "end": 1})

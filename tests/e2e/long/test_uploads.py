@@ -128,7 +128,7 @@ def test_uploads_outlive_the_gateways_that_take_them(
 def test_two_gibibytes_come_through_contour(
     cluster: Cluster, service_at: ServiceAt, clips: Path, tmp_path: Path, figures: Figures
 ) -> None:
-    edge = service_at(f"http://{cluster.entrance()}", BY_INGRESS)
+    edge = service_at(f"http://{cluster.edge()}", BY_INGRESS)
     source = film(clips / "bikes.mp4", tmp_path / "film.mp4", 2 * 1024 * MIB)
     with figures.timed("2 GiB by one form through Contour into the bucket"), source.open("rb") as handle:
         answer = edge.http.post("/api/upload", files={"file": (source.name, handle)}, timeout=PATIENCE_SECONDS)
