@@ -40,12 +40,10 @@ def test_a_route_of_the_gateway_api(golden: Callable[[str, str], None]) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_annotations_of_one_s_own_win_over_those_of_the_preset(preset: str) -> None:
-    plain = annotations_for({"preset": preset})
-    for name in plain:
-        assert annotations_for({"preset": preset, "annotations": {name: "mine"}}) == plain | {name: "mine"}
-    assert annotations_for({"preset": preset, "annotations": {"example.com/mine": "1"}}) == plain | {
-        "example.com/mine": "1"
-    }
+    mine = dict.fromkeys(annotations_for({"preset": preset}), "mine")
+    more = {"example.com/mine": "1"}
+    assert annotations_for({"preset": preset, "annotations": mine | more}) == mine | more
+    assert annotations_for({"preset": preset, "annotations": more}).keys() == (mine | more).keys()
 
 
 def test_every_host_and_path_leads_to_the_gateway() -> None:

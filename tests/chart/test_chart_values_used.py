@@ -30,6 +30,13 @@ EXAMPLES = ci_files()
 SET_BY = {name: yaml.safe_load(path.read_text()) or {} for name, path in EXAMPLES.items()}
 
 BESIDES: dict[str, dict[str, Any]] = {
+    "redis.external.url": {
+        "redis": {
+            "mode": "external",
+            "external": {"url": "redis://one.example.com:6379", "host": "", "urlKey": "", "sentinel": {"hosts": []}},
+        }
+    },
+    "storage.persistence.accessModes": {"storage": {"type": "nfs", "persistence": {"accessModes": ["ReadWriteMany"]}}},
     "worker.concurrency": {"worker": {"resources": {"limits": {"memory": "64Gi"}}}},
 }
 """What else must be set, before and after, for a rule to let the leaf be changed."""
@@ -37,7 +44,9 @@ BESIDES: dict[str, dict[str, Any]] = {
 TOGETHER: dict[str, dict[str, Any]] = {
     "redis.mode": {"redis": {"mode": "external", "external": {"host": "redis.example.com"}}},
     "redis.external.url": {"redis": {"external": {"url": "rediss://other.example.com:6380"}}},
-    "storage.persistence.accessModes": {"storage": {"persistence": {"accessModes": ["ReadWriteMany", "ReadOnlyMany"]}}},
+    "storage.persistence.accessModes": {
+        "storage": {"persistence": {"accessModes": ["ReadWriteOnce", "ReadWriteMany"]}}
+    },
     "worker.terminationGracePeriodSeconds": {"worker": {"terminationGracePeriodSeconds": 99999}},
 }
 """What a leaf is set to, and with what, where rules between values leave little choice."""
