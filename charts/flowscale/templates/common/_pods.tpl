@@ -18,7 +18,7 @@ No service links: they would put a variable for each Service of the namespace in
 like settings of FlowScale.
 */}}
 {{- define "flowscale.podSpec" -}}
-serviceAccountName: {{ include "flowscale.serviceAccountName" . }}
+serviceAccountName: {{ include "flowscale.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ default false .token }}
 enableServiceLinks: false
 {{- include "flowscale.imagePullSecrets" .root }}
@@ -41,10 +41,10 @@ topologySpreadConstraints:
   {{- . | nindent 2 }}
 {{- end }}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -100,7 +100,7 @@ rollout brings new pods to the node of the old ones, and nothing is fixed to a n
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "flowscale.serviceAccountName" . }}
+  name: {{ include "flowscale.serviceAccountName" . | quote }}
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "flowscale.labels" . | nindent 4 }}

@@ -20,8 +20,8 @@ references to Secrets.
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
+      name: {{ .secret | quote }}
+      key: {{ .key | quote }}
 {{- end -}}
 
 {{/* Variables of all three parts: the queue, its server, the logs. */}}
@@ -146,6 +146,7 @@ references to Secrets.
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_OPERATOR_PORT" "value" .Values.operator.containerPort) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_OPERATOR_SELECTOR" "value" (printf "app.kubernetes.io/instance=%s" .Release.Name)) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_OPERATOR_LEASE" "value" (include "flowscale.componentName" (dict "root" . "component" "operator"))) }}
 {{- end -}}
@@ -187,7 +188,7 @@ between the ways in which Helm 3 and Helm 4 apply objects.
 - name: files
   mountPath: /data
   {{- with .root.Values.storage.persistence.subPath }}
-  subPath: {{ . }}
+  subPath: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .values.extraVolumeMounts }}
@@ -199,15 +200,15 @@ between the ways in which Helm 3 and Helm 4 apply objects.
 {{- if and (eq .root.Values.redis.mode "external") .root.Values.redis.external.tls.caSecret }}
 - name: redis-ca
   secret:
-    secretName: {{ .root.Values.redis.external.tls.caSecret }}
+    secretName: {{ .root.Values.redis.external.tls.caSecret | quote }}
     items:
-      - key: {{ .root.Values.redis.external.tls.caKey }}
+      - key: {{ .root.Values.redis.external.tls.caKey | quote }}
         path: ca.crt
 {{- end }}
 {{- if and (has .component (list "api" "worker")) (eq (include "flowscale.hasVolume" .root) "true") }}
 - name: files
   persistentVolumeClaim:
-    claimName: {{ include "flowscale.claimName" .root }}
+    claimName: {{ include "flowscale.claimName" .root | quote }}
 {{- end }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}

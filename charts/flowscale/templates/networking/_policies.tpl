@@ -73,7 +73,7 @@
         {{- with $four }}
         except:
           {{- range . }}
-          - {{ . }}
+          - {{ . | quote }}
           {{- end }}
         {{- end }}
     - ipBlock:
