@@ -48,8 +48,9 @@ wrong type, is refused with a message that names it. Complete examples, one for 
     helm upgrade flowscale charts/flowscale --namespace flowscale --values my-values.yaml
     helm uninstall flowscale --namespace flowscale
 
-Renders that run during an upgrade go on to their end in the old workers. The custom resource definitions, and with them
-every resource of these kinds, stay behind when the release goes.
+Renders that run during an upgrade go on to their end in the old workers. When the release goes, the custom resource
+definitions stay behind, and so do the volumes with files and jobs, unless `storage.persistence.keep` and
+`redis.bundled.persistence.keep` are false.
 
 ## Values
 
