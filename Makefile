@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-unit test-contract test-integration e2e e2e-long soak check format generate \
-	bench bench-render bench-queue bench-files bench-chaos images clean
+.PHONY: help setup demo dev test test-unit test-contract test-integration test-chart e2e e2e-long soak check \
+	format generate bench bench-render bench-queue bench-files bench-chaos images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -41,6 +41,10 @@ test-integration: ## integration tests alone: real FFmpeg, processes, servers an
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
 	$(bin)/pytest tests/integration $(ARGS)
 
+test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, no cluster
+	@scripts/bootstrap python helm
+	$(bin)/pytest tests/chart $(ARGS)
+
 e2e: ## the images and the chart on a kind cluster of their own (or that of KUBECONFIG): installs, renders, upgrades
 	@scripts/bootstrap python ffmpeg clips openssl helm
 	scripts/cluster run $(bin)/pytest tests/e2e --ignore tests/e2e/long $(ARGS)
@@ -53,8 +57,8 @@ soak: ## outages of queue and storage, and a freeze, of one to ten minutes in th
 	@scripts/bootstrap python ffmpeg redis clips s3
 	$(bin)/pytest tests/soak $(ARGS)
 
-check: ## format, lint, types, import walls, lock file, drift of generated files
-	@scripts/bootstrap python helm
+check: ## format, lint, types, import walls, lock file, workflows, drift of generated files
+	@scripts/bootstrap python helm actionlint
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/mypy
