@@ -19,7 +19,7 @@ VALUES = CHART / "values.yaml"
 HELMS = ("helm3", "helm4")
 NAMESPACE = "media"
 RELEASE = "flowscale"
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 300
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one, where PyYAML was built with it."""
