@@ -21,14 +21,24 @@ NAMESPACE = "media"
 RELEASE = "flowscale"
 LIMIT_SECONDS = 300
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The fast one, where PyYAML was built with it."""
-
 Document = dict[str, Any]
 
 
 class Refused(Exception):
     """Helm would not; the text is what it said."""
+
+
+class StrictLoader(yaml.CSafeLoader):
+    """Takes no key twice, which Kubernetes refuses and YAML's usual readers overlook."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the parent. Raises yaml.constructor.ConstructorError."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def ci_files() -> dict[str, Path]:
@@ -92,7 +102,7 @@ def rendered_text(values: str, base: Path | None, helm: str, chart: Path = CHART
 
 def read_documents(text: str) -> list[Document]:
     """The documents of a stream of YAML, without empty ones."""
-    return [document for document in yaml.load_all(text, Loader=LOADER) if document]
+    return [document for document in yaml.load_all(text, Loader=StrictLoader) if document]
 
 
 def notes(values: Mapping[str, Any] | None = None, base: Path | None = None) -> str:

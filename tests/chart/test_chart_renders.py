@@ -141,6 +141,22 @@ def test_the_worker_has_no_replicas_where_something_scales_it(example: Path) -> 
             assert ("replicas" not in document["spec"]) == (name in scaled), name
 
 
+def test_labels_of_one_s_own_stand_once_and_never_in_the_way() -> None:
+    """The reader of the tests refuses a key that stands twice."""
+    clash = {"app.kubernetes.io/component": "mine", "app.kubernetes.io/part-of": "mine", "helm.sh/chart": "mine"}
+    parts = {part: {"podLabels": {**clash, "team": "pods"}} for part in ("api", "worker", "operator")}
+    values = {"commonLabels": {**clash, "team": "all"}, **parts, "redis": {"bundled": {"podLabels": {"team": "pods"}}}}
+    plain = {title(document): document for document in render()}
+    for document in render(values):
+        assert unchangeable(document) == unchangeable(plain[title(document)])
+        if document["kind"] != "CustomResourceDefinition":
+            assert document["metadata"]["labels"]["team"] == "all", title(document)
+        if owns_pods(document):
+            labels = document["spec"]["template"]["metadata"]["labels"]
+            assert selector(document).items() <= labels.items(), title(document)
+            assert labels["team"] == "pods", title(document)
+
+
 @pytest.fixture(scope="module")
 def newer_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart as a later release would carry it: the same templates, other versions."""
