@@ -47,6 +47,12 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+LEFT_BY_NO_RELEASE = (
+    "all,configmaps,secrets,serviceaccounts,ingresses,networkpolicies,poddisruptionbudgets,roles,rolebindings"
+)
+"""Kinds of objects of which none may be left after an uninstall."""
+
+
 class Release:
     """One release of the chart in one namespace."""
 
@@ -87,6 +93,11 @@ class Release:
         script = "mkdir -p /data/outputs && find /data/outputs -type f ! -name '.*'"
         found = self.cluster.execute(self.namespace, pod, "sh", "-c", script)
         return frozenset(line.removeprefix("/data/") for line in found.split())
+
+    def objects(self, kinds: str) -> list[str]:
+        """The names of all objects of these kinds that the release has made."""
+        words = ("--namespace", self.namespace, "--selector", f"app.kubernetes.io/instance={self.name}")
+        return self.cluster.kubectl(*words, "get", kinds, "--output", "name").split()
 
     def component(self, name: str) -> str:
         """The name of the objects of a part: api, worker, operator, redis."""

@@ -9,8 +9,10 @@ import pytest
 from e2e.cluster import Cluster
 from e2e.conftest import MakeNamespace, ServiceAt
 from e2e.production import BY_INGRESS, BY_ROUTE, Site
+from e2e.releases import LEFT_BY_NO_RELEASE
 from e2e.renders import Service, check_each_done_once, check_video, output_path
 from e2e.tables import Figures
+from e2e.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +69,7 @@ def test_a_render_and_its_events_come_through_contour(
     assert (fetched.status_code, fetched.content) == (206, b"ftyp")
 
 
-def test_uninstall_leaves_nothing(cluster: Cluster, site: Site) -> None:
+def test_uninstall_leaves_nothing(site: Site) -> None:
     site.release.uninstall()
-    words = ("--namespace", site.release.namespace, "--selector", f"app.kubernetes.io/instance={site.release.name}")
-    kinds = "all,ingresses,httproutes,configmaps,secrets,serviceaccounts,persistentvolumeclaims,networkpolicies"
-    assert cluster.kubectl(*words, "get", kinds, "--output", "name") == ""
+    kinds = f"{LEFT_BY_NO_RELEASE},httproutes,persistentvolumeclaims"
+    until(lambda: not site.release.objects(kinds), "the last object of the release to be gone")

@@ -13,7 +13,7 @@ from e2e.cluster import Cluster, names
 from e2e.conftest import MakeNamespace, ServiceAt
 from e2e.neighbours import Gate
 from e2e.programs import run
-from e2e.releases import NEXT_TAG, SMALL, Release, merged
+from e2e.releases import LEFT_BY_NO_RELEASE, NEXT_TAG, SMALL, Release, merged
 from e2e.renders import Service, check_each_done_once, check_video, output_path
 from e2e.rights import excesses, rights
 from e2e.tables import Figures
@@ -153,12 +153,8 @@ def test_uninstall_leaves_the_data_and_nothing_else(
     assert known
     with figures.timed("uninstall"):
         release.uninstall()
-    until(lambda: not cluster.pods(release.namespace, "worker"), "the last worker to end")
-    kinds = "all,configmaps,secrets,serviceaccounts,ingresses,networkpolicies,poddisruptionbudgets,roles,rolebindings"
-    words = ("--namespace", release.namespace, "--selector", f"app.kubernetes.io/instance={release.name}")
-    assert cluster.kubectl(*words, "get", kinds, "--output", "name") == ""
-    claims = cluster.kubectl(*words, "get", "persistentvolumeclaims", "--output", "name").split()
-    assert len(claims) == 2, "files and jobs, kept by choice"
+    until(lambda: not release.objects(LEFT_BY_NO_RELEASE), "the last object of the release to be gone")
+    assert len(release.objects("persistentvolumeclaims")) == 2, "files and jobs, kept by choice"
 
     with figures.timed("install again, over the data that was kept"):
         release.install(SMALL)
