@@ -17,12 +17,17 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.rest import ApiException
+from urllib3.util import Retry
 
-from e2e.programs import run
+from e2e.programs import ProgramFailed, run
 from e2e.waiting import until
 
 COMPONENT = "app.kubernetes.io/component"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "flowscale-e2e"}
+
+TRIES = 4
+NO_CONTACT = ("TLS handshake timeout", "client connection lost", "i/o timeout", "unexpected EOF", "was refused")
+"""What kubectl says when it could not ask the API server, or got no answer."""
 
 
 class Cluster:
@@ -30,14 +35,26 @@ class Cluster:
 
     def __init__(self) -> None:
         self.kubeconfig = os.environ["KUBECONFIG"]
-        self.api: Any = config.new_client_from_config(self.kubeconfig)
+        settings: Any = client.Configuration()
+        settings.retries = Retry(total=TRIES, backoff_factor=1, allowed_methods=None)
+        config.load_kube_config(self.kubeconfig, client_configuration=settings)
+        self.api: Any = client.ApiClient(settings)
         self.core: Any = client.CoreV1Api(self.api)
         self.apps: Any = client.AppsV1Api(self.api)
         self.rules: Any = client.AuthorizationV1Api(self.api)
         self.networking: Any = client.NetworkingV1Api(self.api)
 
     def kubectl(self, *words: str, given: str | None = None) -> str:
-        return run(["kubectl", "--kubeconfig", self.kubeconfig, *words], given=given)
+        """What it printed. Asked again while it cannot reach the API server, which a busy machine keeps from answering:
+        every use here may be carried out twice."""
+        command = ["kubectl", "--kubeconfig", self.kubeconfig, *words]
+        for _ in range(TRIES - 1):
+            try:
+                return run(command, given=given)
+            except ProgramFailed as error:
+                if not any(sign in str(error) for sign in NO_CONTACT):
+                    raise
+        return run(command, given=given)
 
     # --- namespaces
 

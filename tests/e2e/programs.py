@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 
-LIMIT_SECONDS = 420.0
+LIMIT_SECONDS = 660.0
 """For one program: beyond the time-outs that programs are given, so that theirs tell what hung."""
 
 

@@ -53,6 +53,10 @@ LEFT_BY_NO_RELEASE = (
 """Kinds of objects of which none may be left after an uninstall."""
 
 
+PATIENCE = "10m"
+"""For Helm to see everything ready, or gone: on any machine, so that only a hang ends it."""
+
+
 class Release:
     """One release of the chart in one namespace."""
 
@@ -75,17 +79,17 @@ class Release:
         return self._apply("upgrade", values)
 
     def _apply(self, verb: str, values: Mapping[str, Any]) -> str:
-        words = [verb, self.name, str(CHART), "--wait", "--timeout", "5m", "--values", "-"]
+        words = [verb, self.name, str(CHART), "--wait", "--timeout", PATIENCE, "--values", "-"]
         return self._helm(*words, given=json.dumps(values))
 
     def rollback(self) -> None:
-        self._helm("rollback", self.name, "--wait", "--timeout", "5m")
+        self._helm("rollback", self.name, "--wait", "--timeout", PATIENCE)
 
     def test(self) -> str:
-        return self._helm("test", self.name, "--timeout", "5m")
+        return self._helm("test", self.name, "--timeout", PATIENCE)
 
     def uninstall(self) -> None:
-        self._helm("uninstall", self.name, "--wait", "--timeout", "5m")
+        self._helm("uninstall", self.name, "--wait", "--timeout", PATIENCE)
 
     def stored_outputs(self) -> frozenset[str]:
         """The keys of all outputs, where files lie on a volume. Files under way, which have hidden names, are none."""
