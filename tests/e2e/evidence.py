@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+from kubernetes.client.rest import ApiException
 
 from e2e.cluster import RESTRICTED, Cluster
 from e2e.programs import ProgramFailed
@@ -26,17 +29,26 @@ def keep(cluster: Cluster, test: str) -> Path:
 def _keep_namespace(cluster: Cluster, namespace: str, folder: Path) -> None:
     words = ("--namespace", namespace)
     (folder / f"{namespace}.txt").write_text(
-        _said(cluster, *words, "get", "all,pvc,ingress,secrets", "--output", "wide")
-        + _said(cluster, *words, "describe", "pods,deployments,statefulsets,services,pvc")
+        _said(cluster, *words, "get", "all,pvc,ingress,endpointslices", "--output", "wide")
+        + _said(cluster, *words, "describe", "pods,deployments,statefulsets")
         + _said(cluster, *words, "get", "events", "--sort-by", ".lastTimestamp")
     )
     for pod in cluster.core.list_namespaced_pod(namespace).items:
-        name = pod.metadata.name
-        file = folder / f"{namespace}.{name}.log"
-        file.write_text(_said(cluster, *words, "logs", name, "--all-containers", "--tail", "5000"))
-        if any(status.restart_count for status in pod.status.container_statuses or ()):
-            before = _said(cluster, *words, "logs", name, "--all-containers", "--previous", "--tail", "5000")
-            file.with_suffix(".before.log").write_text(before)
+        for status in pod.status.container_statuses or ():
+            file = folder / f"{namespace}.{pod.metadata.name}.{status.name}.log"
+            file.write_text(_log(cluster, pod, status.name, before=False))
+            if status.restart_count:
+                file.with_suffix(".before.log").write_text(_log(cluster, pod, status.name, before=True))
+
+
+def _log(cluster: Cluster, pod: Any, container: str, *, before: bool) -> str:
+    """What the container wrote, or the one before its restart; or why that cannot be had."""
+    where = (pod.metadata.name, pod.metadata.namespace)
+    try:
+        wrote: str = cluster.core.read_namespaced_pod_log(*where, container=container, previous=before, tail_lines=5000)
+    except ApiException as error:
+        return f"{error}\n"
+    return wrote
 
 
 def _said(cluster: Cluster, *words: str) -> str:

@@ -14,6 +14,17 @@ BY_INGRESS = "ingress.flowscale.test"
 BY_ROUTE = "route.flowscale.test"
 
 
+def spread_over_nodes(component: str) -> dict[str, Any]:
+    """Not only where possible, as the chart has it for gateways."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app.kubernetes.io/component": component}},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
 class Site:
     """The release and its neighbours, in one namespace. `node` is where the neighbours stand; None: anywhere."""
 
@@ -28,13 +39,6 @@ class Site:
         self.queue.start(folder)
 
     def values(self, **changes: Any) -> Mapping[str, Any]:
-        spread = {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": {"matchLabels": {"app.kubernetes.io/component": "worker"}},
-            "matchLabelKeys": ["pod-template-hash"],
-        }
         own = {
             "storage": {
                 "type": "s3",
@@ -49,7 +53,8 @@ class Site:
                     "tls": {"enabled": True, "caSecret": "queue-ca"},
                 },
             },
-            "worker": {"topologySpreadConstraints": [spread]},
+            "api": {"topologySpreadConstraints": [spread_over_nodes("api")]},
+            "worker": {"topologySpreadConstraints": [spread_over_nodes("worker")]},
             "ingress": {"enabled": True, "preset": "contour", "hosts": [BY_INGRESS]},
             "gatewayApi": {
                 "enabled": True,
