@@ -74,8 +74,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     report = yield
     cluster = item.config.stash.get(CLUSTER, None)
     if report.failed and cluster is not None:
-        folder = evidence.keep(cluster, f"{item.nodeid}-{call.when}")
-        report.sections.append(("evidence", f"logs and descriptions of every pod: {folder}"))
+        report.sections.append(("evidence", evidence.keep(cluster, f"{item.nodeid}-{call.when}")))
     return report
 
 

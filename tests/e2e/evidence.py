@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes.client.rest import ApiException
+from urllib3.exceptions import HTTPError
 
 from e2e.cluster import RESTRICTED, Cluster
 from e2e.programs import ProgramFailed
@@ -15,8 +16,15 @@ from e2e.releases import ROOT
 FOLDER = ROOT / ".cache" / "e2e" / "evidence"
 
 
-def keep(cluster: Cluster, test: str) -> Path:
-    """The folder that holds it."""
+def keep(cluster: Cluster, test: str) -> str:
+    """Says where it lies, or why there is none."""
+    try:
+        return f"logs and descriptions of every pod: {_keep(cluster, test)}"
+    except (ApiException, HTTPError, OSError) as error:
+        return f"the cluster could not be asked for the logs of its pods: {error}"
+
+
+def _keep(cluster: Cluster, test: str) -> Path:
     folder = FOLDER / re.sub(r"[^A-Za-z0-9_.-]+", "-", test)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nodes.txt").write_text(_said(cluster, "describe", "nodes"))
