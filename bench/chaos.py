@@ -74,7 +74,7 @@ MARK = "BENCH_CHAOS_RUN"
 """In the environment of every process of a run, so that none left over can hide."""
 
 RQ_SETS = ("queues", "workers", *(f"workers:{queue}" for queue in QUEUES))
-STILL_LEFT = frozenset({"counters", "durations", "joined", "turns", *RQ_SETS})
+STILL_LEFT = frozenset({"counters", "durations", "joined", "profiles", "turns", *RQ_SETS})
 """Keys that stay when no job is left, after the prefix: our figures, and RQ's sets of queues and of workers."""
 
 WEEK_MS = 7 * 24 * 3600 * 1000

@@ -330,6 +330,12 @@ class WorkerSettings(Group):
         description="Upper bound of worker processes of one machine under `flowscale worker --autoscale`, "
         "or of replicas (chart default).",
     )
+    group: str = Field(
+        "",
+        alias="POD_NAME",
+        description="Name under which an operator may ask for all workers of this process group to take no more jobs; "
+        "Kubernetes' downward API gives the pod's (metadata.name). Unset: the name by which the group reports itself.",
+    )
     shutdown_grace_seconds: PositiveSeconds = Field(
         30.0,
         alias="FLOWSCALE_SHUTDOWN_GRACE",

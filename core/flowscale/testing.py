@@ -67,7 +67,7 @@ def a_failure(code: str = "FFMPEG_EXIT_ERROR", *, retryable: bool = True) -> Fai
     return Failure(code, f"ended with {code}", retryable)
 
 
-def a_report(worker: str = "worker-1", *, problem: str | None = None) -> WorkerReport:
+def a_report(worker: str = "worker-1", *, problem: str | None = None, group: str | None = None) -> WorkerReport:
     """Of a worker that has found its FFmpeg, unless it has a problem."""
     path, version = ("/usr/bin/ffmpeg", "7.1.5") if problem is None else (None, None)
-    return WorkerReport(worker, START_MS, path, version, problem)
+    return WorkerReport(worker, START_MS, path, version, problem, group=group)

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from flowscale.jobs import Job, Priority, RetryPolicy
 from flowscale.queues.base import Execution, JobQueue, QueuePolicy, WorkQueue
+from flowscale.queues.scaling_view import ScalingQueue
 from flowscale.testing import a_job
 
 T = TypeVar("T")
@@ -27,10 +28,11 @@ LONG_S = 600.0
 
 
 class OpenQueue(NamedTuple):
-    """Both halves of one queue."""
+    """The halves of one queue."""
 
     jobs: JobQueue
     work: WorkQueue
+    scaling: ScalingQueue
 
 
 class QueueHarness(ABC):
@@ -60,9 +62,9 @@ async def enqueue(queue: OpenQueue, count: int = 1, priority: Priority = Priorit
     return [(await queue.jobs.enqueue(a_job(priority=priority))).job for _ in range(count)]
 
 
-def fetch(queue: OpenQueue, worker: str = "worker-1") -> Execution:
+def fetch(queue: OpenQueue, worker: str = "worker-1", group: str | None = None) -> Execution:
     """Take a job that must be there."""
-    execution = queue.work.fetch(worker, wait_s=0)
+    execution = queue.work.fetch(worker, 0, group)
     assert execution is not None, "a job waits, yet fetch gave none"
     return execution
 

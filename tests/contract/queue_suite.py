@@ -5,6 +5,7 @@ async def harness() -> AsyncIterator[QueueHarness]: ...      # contract.queue_ha
 
 class TestMyQueue(QueueSuite): ...
 TestMyQueueByModel = queue_machine(MyHarness)                 # contract.queue_machine
+TestMyGroups = groups_machine(MyHarness)                      # contract.queue_groups_machine
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contract.queue_harness import LONG_S, POLICY, QueueHarness, enqueue, fetch,
 from contract.queue_suite_events import EventsSuite
 from contract.queue_suite_figures import FiguresSuite
 from contract.queue_suite_gateway import GatewaySuite
+from contract.queue_suite_scaling import ScalingSuite
 from contract.queue_suite_worker import WorkerSuite
 from flowscale.errors import LeaseLost
 from flowscale.jobs import JobState
@@ -104,5 +106,5 @@ class ConcurrencySuite:
             assert record.cancel_requested
 
 
-class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ConcurrencySuite):
+class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ScalingSuite, ConcurrencySuite):
     """All that every backend owes."""

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from contract.queue_groups_machine import groups_machine
 from contract.queue_harness import (
     LONG_S,
     POLICY,
@@ -27,9 +28,11 @@ from contract.queue_suite import QueueSuite
 from flowscale.clocks import SystemClock
 from flowscale.errors import IllegalTransition, JobNotFound, LeaseLost
 from flowscale.jobs import RetryPolicy
+from flowscale.predictions import Lessons
 from flowscale.queues.base import Depth, Enqueued, Execution, Idempotency, JobQueue, QueuePolicy, Tended, WorkQueue
 from flowscale.queues.memory import MemoryQueue
 from flowscale.queues.memory.idempotency import Keys
+from flowscale.queues.scaling_view import ScalingQueue
 from flowscale.testing import START_MS, FakeClock, a_failure, a_job, a_report, an_output, no_jitter
 
 
@@ -41,7 +44,8 @@ class MemoryHarness(QueueHarness):
         queue = MemoryQueue(policy, SystemClock() if real_time else self.clock, no_jitter)
         jobs: JobQueue = queue
         work: WorkQueue = queue
-        return OpenQueue(jobs, work)
+        scaling: ScalingQueue = queue
+        return OpenQueue(jobs, work, scaling)
 
     def advance(self, ms: int) -> None:
         self.clock.advance(ms=ms)
@@ -62,6 +66,7 @@ class TestMemoryQueue(QueueSuite):
 
 
 TestMemoryQueueByModel = queue_machine(MemoryHarness)
+TestMemoryGroups = groups_machine(MemoryHarness)
 
 
 @pytest.fixture
@@ -77,7 +82,7 @@ def queue(clock: FakeClock) -> MemoryQueue:
 async def test_a_unix_clock_that_is_set_anew_disturbs_no_lease_and_no_retry(
     queue: MemoryQueue, clock: FakeClock
 ) -> None:
-    both = OpenQueue(queue, queue)
+    both = OpenQueue(queue, queue, queue)
     rendering, failing = await start_one(both), await start_one(both)
     queue.fail(failing, a_failure())
     clock.step_wall_clock(3_600_000)
@@ -91,7 +96,7 @@ async def test_a_unix_clock_that_is_set_anew_disturbs_no_lease_and_no_retry(
 
 async def test_jitter_delays_a_retry_by_the_drawn_share(clock: FakeClock) -> None:
     queue = MemoryQueue(QueuePolicy(), clock, lambda: 0.5)
-    delayed = queue.fail(await start_one(OpenQueue(queue, queue)), a_failure())
+    delayed = queue.fail(await start_one(OpenQueue(queue, queue, queue)), a_failure())
     assert delayed.due_ms == START_MS + 5_250
 
 
@@ -114,7 +119,7 @@ async def test_gateways_on_loops_of_their_own_share_one_queue(queue: MemoryQueue
 
 
 async def test_readers_leave_nothing_behind_however_they_go(queue: MemoryQueue) -> None:
-    execution = await start_one(OpenQueue(queue, queue))
+    execution = await start_one(OpenQueue(queue, queue, queue))
     reading = partial(queue.events, execution.job.id, 2)
     assert await reading(0.001) == ()
     cancelled, woken = asyncio.create_task(reading(LONG_S)), asyncio.create_task(reading(LONG_S))
@@ -127,7 +132,7 @@ async def test_readers_leave_nothing_behind_however_they_go(queue: MemoryQueue) 
 
 
 async def test_a_reader_that_is_ahead_of_the_events_waits_on(queue: MemoryQueue) -> None:
-    execution = await start_one(OpenQueue(queue, queue))
+    execution = await start_one(OpenQueue(queue, queue, queue))
     reader = asyncio.create_task(queue.events(execution.job.id, 4, LONG_S))
     for percent in (1, 2, 3):
         await asyncio.sleep(0)
@@ -137,7 +142,7 @@ async def test_a_reader_that_is_ahead_of_the_events_waits_on(queue: MemoryQueue)
 
 def test_readers_whose_loop_is_closed_hold_nothing_up(queue: MemoryQueue) -> None:
     async def begin() -> asyncio.Task[object]:
-        execution = await start_one(OpenQueue(queue, queue))
+        execution = await start_one(OpenQueue(queue, queue, queue))
         reader: asyncio.Task[object] = asyncio.create_task(queue.events(execution.job.id, 2, LONG_S))
         await asyncio.sleep(0)
         executions.append(execution)
@@ -158,7 +163,7 @@ def test_readers_whose_loop_is_closed_hold_nothing_up(queue: MemoryQueue) -> Non
 
 async def test_a_reader_that_waits_for_a_retired_job_is_told(clock: FakeClock) -> None:
     queue = MemoryQueue(QueuePolicy(keep_done=0, retention_ms=1), clock)
-    execution = await start_one(OpenQueue(queue, queue))
+    execution = await start_one(OpenQueue(queue, queue, queue))
     queue.commit(execution, an_output(execution))
     reader = asyncio.create_task(queue.events(execution.job.id, 3, LONG_S))
     await asyncio.sleep(0)
@@ -171,14 +176,14 @@ async def test_a_reader_that_waits_for_a_retired_job_is_told(clock: FakeClock) -
 
 async def test_a_delayed_job_does_not_keep_a_worker_beyond_its_wait() -> None:
     queue = MemoryQueue(retries(base_delay_ms=3_600_000), SystemClock())
-    queue.fail(await start_one(OpenQueue(queue, queue)), a_failure())
+    queue.fail(await start_one(OpenQueue(queue, queue, queue)), a_failure())
     assert await in_thread(partial(queue.fetch, "worker-1", 0.02)) is None
 
 
 def facts(thing: object) -> int:
     """How much the queue remembers: entries of every dictionary, list and set of its own, all the way down."""
-    if isinstance(thing, Counter):
-        return 0  # figures are kept for good
+    if isinstance(thing, Counter | Lessons):
+        return 0  # figures are kept for good, and what was learned of a bounded number of profiles
     if isinstance(thing, dict):
         return len(thing) + sum(map(facts, thing.values()))
     if isinstance(thing, list | set):
@@ -259,7 +264,7 @@ async def test_a_storm_of_everything_ends_with_every_job_done_once() -> None:
                 seen, status = event.id, event.data.get("status", status)
 
     working = asyncio.create_task(in_threads([partial(work, number) for number in range(6)]))
-    jobs = await enqueue(OpenQueue(queue, queue), total)
+    jobs = await enqueue(OpenQueue(queue, queue, queue), total)
     await soon(asyncio.gather(working, *(watch(job.id) for job in jobs)))
     assert sorted(committed) == sorted(job.id for job in jobs)
     assert await queue.depth() == Depth(waiting=0, delayed=0, running=0)

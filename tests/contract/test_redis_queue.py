@@ -7,14 +7,16 @@ from itertools import count
 
 import pytest
 
+from contract.queue_groups_machine import groups_machine
 from contract.queue_harness import POLICY, OpenQueue, QueueHarness
 from contract.queue_machine import queue_machine
 from contract.queue_suite import QueueSuite
 from flowscale.clocks import SystemClock
 from flowscale.queues.base import JobQueue, QueuePolicy, WorkQueue
-from flowscale.queues.redis import Keys, RedisJobQueue, RedisWorkQueue
+from flowscale.queues.redis import Keys, RedisJobQueue, RedisScalingQueue, RedisWorkQueue
 from flowscale.queues.redis.connections import describe, gateway_client, worker_client
 from flowscale.queues.redis.contact import Contact
+from flowscale.queues.scaling_view import ScalingQueue
 from flowscale.testing import FakeClock, no_jitter
 from redis_server import REDIS_7, REDIS_8, VALKEY, shared_server
 
@@ -46,9 +48,11 @@ class RedisHarness(QueueHarness):
             worker_client(settings), self.keys, policy, clock, where, chance=no_jitter, now=now, contact=self.contact
         )
         self.work.tend()
+        self.scaling = RedisScalingQueue(gateway_client(settings), self.keys, policy, clock, where, now=now)
         jobs: JobQueue = self.jobs
         work: WorkQueue = self.work
-        return OpenQueue(jobs, work)
+        scaling: ScalingQueue = self.scaling
+        return OpenQueue(jobs, work, scaling)
 
     def advance(self, ms: int) -> None:
         """The process is in contact with the server all the while, as one that tends every second is."""
@@ -66,6 +70,7 @@ class RedisHarness(QueueHarness):
         if self.jobs is not None:
             await self.jobs.close()
             self.work.close()
+            await self.scaling.close()
             self.server.forget(self.keys.prefix)
             self.jobs = None
 
@@ -82,5 +87,8 @@ class TestRedisQueue(QueueSuite):
 
 
 TestRedisQueueByModel = queue_machine(RedisHarness)
+TestRedisGroups = groups_machine(RedisHarness)
+TestValkeyGroups = groups_machine(lambda: RedisHarness(VALKEY), examples=15)
+TestRedis8Groups = groups_machine(lambda: RedisHarness(REDIS_8), examples=15)
 TestValkeyQueueByModel = queue_machine(lambda: RedisHarness(VALKEY), examples=15)
 TestRedis8QueueByModel = queue_machine(lambda: RedisHarness(REDIS_8), examples=15)

@@ -226,7 +226,7 @@ async def test_a_replica_is_not_ready_though_it_can_be_read() -> None:
         await gateway.close()
 
 
-FIXED = {"queues", "counters", "durations", "joined", "turns"}
+FIXED = {"queues", "counters", "durations", "joined", "turns", "profiles"}
 """Keys that a queue without a job may have: what it has counted, and the names of its lines."""
 
 

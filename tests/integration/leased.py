@@ -52,7 +52,7 @@ END_SECONDS = 60.0
 """For a program to end that was asked to: far beyond what it takes."""
 
 FIXED_KEYS = {
-    *("queues", "workers", "counters", "durations", "turns", "joined", "aside", "reports", "reports:at"),
+    *("queues", "workers", "counters", "durations", "profiles", "turns", "joined", "aside", "reports", "reports:at"),
     *("idempotency", "idempotency:until"),
 }
 """What stays when every job is forgotten, besides RQ's sets of workers by queue."""

@@ -63,9 +63,9 @@ class FaultyQueue:
         if waiting := self.after.get(name):
             raise waiting.pop(0)
 
-    def fetch(self, worker: str, wait_s: float) -> Execution | None:
+    def fetch(self, worker: str, wait_s: float, group: str | None = None) -> Execution | None:
         self._call("fetch")
-        return self.queue.fetch(worker, wait_s)
+        return self.queue.fetch(worker, wait_s, group)
 
     def renew(self, execution: Execution) -> bool:
         self._call("renew")

@@ -32,7 +32,7 @@ class Examiner:
             if self.tools is None or self._misses >= LOOKS_BEFORE_GONE:
                 self.tools, self.problem = None, error.message
 
-    def report(self, worker: str, now_ms: int, slots: int) -> WorkerReport:
+    def report(self, worker: str, now_ms: int, slots: int, group: str | None = None) -> WorkerReport:
         return WorkerReport(
             worker=worker,
             at_ms=now_ms,
@@ -40,4 +40,5 @@ class Examiner:
             ffmpeg_version=self.tools.version if self.tools else None,
             problem=self.problem,
             slots=slots,
+            group=group,
         )

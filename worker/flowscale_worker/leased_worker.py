@@ -69,12 +69,14 @@ _log = logs.get("worker")
 class LeasedWorker(rq.Worker):
     """`horse` is a work horse's whole life: it ends the execution and returns one of the codes above.
 
-    `client` is for RQ's registry alone. Both it and `queue` are this process's own.
+    `group` is the fleet's, whose drains hold up its fetches (queues/scaling_view.py). `client` is for RQ's registry
+    alone. Both it and `queue` are this process's own.
     """
 
     def __init__(
         self,
         seat: Seat,
+        group: str,
         queue: RedisWorkQueue,
         client: Redis,
         horse: Callable[[Execution], int],
@@ -93,6 +95,7 @@ class LeasedWorker(rq.Worker):
         )
         self.hostname, self.pid, self.ip_address = os.uname().nodename, os.getpid(), "unknown"
         self._seat = seat
+        self._group = group
         self._leases = queue
         self._horse = horse
         self._clock = clock
@@ -122,7 +125,7 @@ class LeasedWorker(rq.Worker):
 
     def _fetch(self) -> Execution | None:
         try:
-            execution = self._leases.fetch(self.name, FETCH_WAIT_SECONDS)
+            execution = self._leases.fetch(self.name, FETCH_WAIT_SECONDS, self._group)
         except QueueUnavailable as error:
             if not self._away:
                 _log.warning("queue.unreachable", error.message)

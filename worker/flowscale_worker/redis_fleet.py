@@ -71,12 +71,13 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
 
     def report() -> None:
         examiner.look()
-        queue.report(examiner.report(name, clock.now_ms(), most))
+        queue.report(examiner.report(name, clock.now_ms(), most, group))
 
     fleet_pid = os.getpid()
     name = (
         f"{os.uname().nodename}-{fleet_pid}-{token_hex(2)}"  # in containers, host and process id may be another's too
     )
+    group = settings.worker.group or name
 
     def work(seat: Seat) -> int:
         tools = examiner.tools
@@ -84,6 +85,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
             return 0  # it was there when the seat was wanted
         return work_in(
             seat,
+            group,
             fleet_pid,
             settings,
             policy,
@@ -103,13 +105,15 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
     return code
 
 
-def work_in(seat: Seat, fleet_pid: int, settings: Settings, policy: QueuePolicy, clock: Clock, horse: Render) -> int:
+def work_in(
+    seat: Seat, group: str, fleet_pid: int, settings: Settings, policy: QueuePolicy, clock: Clock, horse: Render
+) -> int:
     """A worker's whole life, in its own process."""
     from flowscale_worker.leased_worker import LeasedWorker  # RQ reads its prefix when it is imported
 
     queue = open_work_queue(settings.redis, policy, clock)
     client = worker_client(settings.redis)
-    return LeasedWorker(seat, queue, client, horse, clock, settings.worker.shutdown_grace_seconds).live()
+    return LeasedWorker(seat, group, queue, client, horse, clock, settings.worker.shutdown_grace_seconds).live()
 
 
 def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock: Clock, tools: Tools) -> int:

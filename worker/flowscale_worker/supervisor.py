@@ -115,7 +115,7 @@ class Supervisor:
             tools = self._examiner.tools
             if tools is None:
                 return FETCH_WAIT_SECONDS
-            execution = self._queue.fetch(worker, FETCH_WAIT_SECONDS)
+            execution = self._queue.fetch(worker, FETCH_WAIT_SECONDS, self.name)
             if execution:
                 kit = Kit(tools, self._settings.worker, self._clock, self._verdict, lambda _percent, _lines=(): None)
                 Executor(self._queue, self._storage, scratch, kit).run(execution)

@@ -1,4 +1,5 @@
-"""The queue protocol, in two halves: what a gateway asks (async) and what a worker asks (sync).
+"""The queue protocol: what a gateway asks (async) and what a worker asks (sync). What an operator asks is in
+scaling_view.py.
 
 A backend implements both over one set of facts. Every backend passes tests/contract/queue_suite.py; what is
 written here is what that suite checks.
@@ -113,6 +114,9 @@ class WorkerReport:
     ffmpeg_version: str | None
     problem: str | None = None
     slots: int = 1  # renders it does at once
+    group: str | None = (
+        None  # of workers that come and go together (scaling_view.py); None: one of its own, by its name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +238,10 @@ class JobQueue(Protocol):
 class WorkQueue(Protocol):
     """The worker's half. Safe to call from any thread."""
 
-    def fetch(self, worker: str, wait_s: float) -> Execution | None:
+    def fetch(self, worker: str, wait_s: float, group: str | None = None) -> Execution | None:
         """Take the next job and mark it running, in one step; None if none came within `wait_s`.
 
+        The group (None: of the worker's own name) holds it from then on; while that is draining there is none for it.
         It queues due retries itself: a worker that waits here needs nobody else to call `tend`.
         """
 

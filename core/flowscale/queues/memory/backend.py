@@ -19,13 +19,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from random import random
 from uuid import uuid4
 
 from flowscale.clocks import Clock
 from flowscale.errors import LeaseLost
 from flowscale.jobs import Failure, Job, JobState, Output, clip_lines
+from flowscale.predictions import Lessons, profile_of
 from flowscale.queues import answers
 from flowscale.queues.base import (
     RECENT_DURATIONS,
@@ -41,24 +41,17 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
+from flowscale.queues.memory.groups import Drains
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
-from flowscale.queues.memory.records import Records, elapsed_ms
+from flowscale.queues.memory.records import Records
+from flowscale.queues.memory.scaling import Hold, ScalingHalf
+from flowscale.queues.memory.wakes import Wakes
 from flowscale.queues.memory.workers import Reports
 
 
-@dataclass(slots=True)
-class _Hold:
-    """A running job's lease. Times in ms of the monotonic clock."""
-
-    execution_id: str
-    place: Place  # where the job goes back to
-    started: int
-    expires: int
-
-
-class MemoryQueue:
-    """JobQueue and WorkQueue in one.
+class MemoryQueue(ScalingHalf):
+    """JobQueue, WorkQueue and ScalingQueue in one.
 
     `chance` draws the jitter of retries, in [0, 1).
     """
@@ -76,10 +69,13 @@ class MemoryQueue:
         self._records = Records(policy, clock)
         self._lines = Lines()
         self._delays = Delays()
-        self._holds: dict[str, _Hold] = {}  # by job id, oldest execution first
+        self._holds: dict[str, Hold] = {}  # by job id, oldest execution first
         self._keys = Keys(policy.idempotency_ms)
         self._reports = Reports()
         self._durations: deque[int] = deque(maxlen=RECENT_DURATIONS)  # ms
+        self._lessons = Lessons()
+        self._drains = Drains()
+        self._wakes = Wakes()
         self._paused = False
 
     # The gateway's half.
@@ -172,7 +168,7 @@ class MemoryQueue:
     async def resume(self) -> None:
         with self._changed:
             self._paused = False
-            self._changed.notify_all()
+            self._wake()
 
     async def is_paused(self) -> bool:
         with self._changed:
@@ -204,18 +200,21 @@ class MemoryQueue:
 
     # The worker's half.
 
-    def fetch(self, worker: str, wait_s: float) -> Execution | None:
+    def fetch(self, worker: str, wait_s: float, group: str | None = None) -> Execution | None:
+        group = worker if group is None else group
         left = wait_s
         with self._changed:
             while True:
                 self._promote()
-                place = None if self._paused else self._lines.take()
+                now = self._now()
+                ends = self._drains.next_end(group, now)
+                place = self._lines.take() if ends is None and not self._paused else None
                 if place is not None:
-                    return self._start(place, worker)
+                    return self._start(place, worker, group)
                 if left <= 0:
                     return None
-                due = self._delays.next_due()
-                pause = left if due is None else min(left, (due - self._now()) / 1000)
+                moments = [moment for moment in (self._delays.next_due(), ends) if moment is not None]
+                pause = min(left, *((moment - now) / 1000 for moment in moments)) if moments else left
                 before = self._clock.monotonic()
                 told = self._changed.wait(pause)
                 # A pause that ran out has passed, whatever an injected clock says of it.
@@ -242,7 +241,9 @@ class MemoryQueue:
             if committed is not None and committed.output == output:
                 return committed
             job, hold = self._held_or_fenced(execution)
-            self._durations.append(self._now() - hold.started)
+            took = self._now() - hold.started
+            self._durations.append(took)
+            self._lessons.add(profile_of(job.spec), took)
             return self._let_go(job.finish(output, self._clock.now_ms()))
 
     def fail(self, execution: Execution, failure: Failure) -> Job:
@@ -253,7 +254,7 @@ class MemoryQueue:
             if failed.due_ms is not None:
                 self._records.counts[f"retried:{failure.code}"] += 1
                 self._delays.add(failed.id, self._now() + failed.due_ms - now_ms)
-                self._changed.notify_all()  # whoever waits in fetch must learn when to wake
+                self._wake()  # whoever waits in fetch must learn when to wake
             return failed
 
     def release(self, execution: Execution) -> Job:
@@ -275,6 +276,7 @@ class MemoryQueue:
             self._records.retire()
             self._keys.forget_old(self._now())
             self._reports.forget_old(self._now())
+            self._drains.forget_old(self._now())
             return Tended(promoted, stalled)
 
     def report(self, report: WorkerReport) -> None:
@@ -285,10 +287,7 @@ class MemoryQueue:
         with self._changed:
             self._reports.drop(worker)
 
-    # Beneath both; the caller holds the lock.
-
-    def _now(self) -> int:
-        return elapsed_ms(self._clock)
+    # Beneath all; the caller holds the lock.
 
     def _require_room(self) -> None:
         if len(self._lines) + len(self._delays) >= self._policy.max_waiting:
@@ -296,7 +295,7 @@ class MemoryQueue:
 
     def _join(self, job: Job) -> None:
         self._lines.join(job.id, job.priority, self._now())
-        self._changed.notify()
+        self._wake()
 
     def _position(self, job: Job) -> int | None:
         if job.state is JobState.QUEUED:
@@ -318,22 +317,22 @@ class MemoryQueue:
         wait_ms = estimate_wait_ms(position, len(self._holds), slots, tuple(self._durations))
         return Enqueued(job, position, wait_ms, created)
 
-    def _start(self, place: Place, worker: str) -> Execution:
+    def _start(self, place: Place, worker: str, group: str) -> Execution:
         execution_id = uuid4().hex
         now = self._now()
         self._records.counts.update({"started": 1, "waited:ms": now - place.since_ms})
-        self._holds[place.job_id] = _Hold(execution_id, place, now, now + self._policy.lease_ms)
+        self._holds[place.job_id] = Hold(execution_id, group, place, now, now + self._policy.lease_ms)
         job = self._records.get(place.job_id).start(execution_id, worker, self._clock.now_ms())
         return Execution(execution_id, self._records.put(job), worker)
 
-    def _held(self, execution: Execution) -> tuple[Job, _Hold]:
+    def _held(self, execution: Execution) -> tuple[Job, Hold]:
         """The job and its lease. Raises LeaseLost unless the execution is the current one."""
         hold = self._holds.get(execution.job.id)
         if hold is None or hold.execution_id != execution.id:
             raise answers.lease_lost(execution.job.id, execution.id)
         return self._records.get(execution.job.id), hold
 
-    def _held_or_fenced(self, execution: Execution) -> tuple[Job, _Hold]:
+    def _held_or_fenced(self, execution: Execution) -> tuple[Job, Hold]:
         try:
             return self._held(execution)
         except LeaseLost:
@@ -343,6 +342,7 @@ class MemoryQueue:
     def _let_go(self, job: Job) -> Job:
         """Record a job that is running no more."""
         del self._holds[job.id]
+        self._wakes.tell()  # its group may be free
         return self._records.put(job)
 
     def _give_back(self, job: Job, place: Place) -> Job:
@@ -350,7 +350,7 @@ class MemoryQueue:
         self._let_go(job)
         if job.state is JobState.QUEUED:
             self._lines.give_back(place, self._now())
-            self._changed.notify()
+            self._wake()
         return job
 
     def _stall(self, job: Job, place: Place) -> Job:

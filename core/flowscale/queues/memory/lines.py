@@ -56,6 +56,9 @@ class Line:
     def ahead_of(self, job_id: str) -> int:
         return bisect_left(self._ranks, self._rank_of[job_id])
 
+    def first(self, most: int) -> list[Place]:
+        return [self._places[rank] for rank in self._ranks[:most]]
+
     def _note(self, rank: int, place: Place) -> None:
         self._places[rank] = place
         self._rank_of[place.job_id] = rank
@@ -81,6 +84,13 @@ class Lines:
         """When the head that has waited longest joined its line; None when nobody waits."""
         heads = (line.head() for line in self._lines.values())
         return min((head.since_ms for head in heads if head is not None), default=None)
+
+    def first(self, most: int) -> list[Place]:
+        """As many as that, in the order of strict priorities."""
+        found: list[Place] = []
+        for line in self._lines.values():
+            found += line.first(most - len(found))
+        return found
 
     def give_back(self, place: Place, now: int) -> None:
         """To the head of its line; it keeps its turn, but waits from now on."""

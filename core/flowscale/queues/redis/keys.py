@@ -113,6 +113,21 @@ class Keys:
         return self.of("durations")
 
     @property
+    def live(self) -> str:
+        """Notes of the jobs that wait or run (lua/shared.lua)."""
+        return self.of("live")
+
+    @property
+    def profiles(self) -> str:
+        """How long renders of each profile take (lua/shared.lua)."""
+        return self.of("profiles")
+
+    @property
+    def draining(self) -> str:
+        """Until when groups of workers fetch nothing: ms by group."""
+        return self.of("draining")
+
+    @property
     def aside(self) -> str:
         return self.of("aside")
 
@@ -143,6 +158,11 @@ class Keys:
         """Told the id of a job that may be fetched; workers and the operator listen."""
         return self.of("wake")
 
+    @property
+    def freed(self) -> str:
+        """Told the id of a job whose execution ended; the operator listens."""
+        return self.of("freed")
+
     def job_keys(self, job_id: str, priority: Priority) -> tuple[str, ...]:
         """The job's keys of every script (lua/shared.lua), in its order."""
         return (self.record(job_id), self.events(job_id), self.log(job_id), *_shared_keys(self, priority))
@@ -165,4 +185,6 @@ def _shared_keys(keys: Keys, priority: Priority) -> tuple[str, ...]:
         *keys.ended,
         keys.counters,
         keys.durations,
+        keys.live,
+        keys.profiles,
     )

@@ -13,6 +13,7 @@ from typing import Any
 from flowscale.clocks import iso_utc
 from flowscale.jobs import Attempt, Failure, Job, JobState, Output, Priority
 from flowscale.names import is_job_id
+from flowscale.predictions import profile_of
 from flowscale.queues.redis.keys import queue_name
 
 TASK = "flowscale_worker.tasks.render"
@@ -42,6 +43,7 @@ def to_record(job: Job) -> list[str]:
         "v": VERSION,
         "spec": json.dumps(job.spec, ensure_ascii=False, separators=(",", ":")),
         "priority": job.priority.value,
+        "profile": profile_of(job.spec),
         "created_ms": str(job.created_ms),
         "progress": str(job.progress),
         "failures": "0",

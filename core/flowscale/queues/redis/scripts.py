@@ -40,7 +40,7 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ALONE = frozenset({"peek", "depth", "report", "forget", "tidied"})
+ALONE = frozenset({"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain"})
 """Scripts that know nothing of a job's keys."""
 
 

@@ -58,13 +58,14 @@ class RedisWorkQueue:
         self._ears = threading.local()
         self._unanswered: dict[str, list[str]] = {}  # by worker: executions whose start may have happened
 
-    def fetch(self, worker: str, wait_s: float) -> Execution | None:
+    def fetch(self, worker: str, wait_s: float, group: str | None = None) -> Execution | None:
+        group = worker if group is None else group
         if wait_s <= 0 or not self._hears():
-            execution, _ = self._try(worker, wait_s)
+            execution, _ = self._try(worker, group, wait_s)
             if execution is not None or wait_s <= 0:
                 return execution
         try:
-            execution = self._wait(worker, wait_s)
+            execution = self._wait(worker, group, wait_s)
         except (RedisError, OSError) as error:
             self._deafen()
             raise as_fault(error, self._where) from error
@@ -75,12 +76,12 @@ class RedisWorkQueue:
             self._deafen()  # nobody would take the messages while it works
         return execution
 
-    def _wait(self, worker: str, wait_s: float) -> Execution | None:
+    def _wait(self, worker: str, group: str, wait_s: float) -> Execution | None:
         # Listening first: what joined before it began is found now, what joins later is heard.
         pubsub = self._listen()
         left = wait_s
         while True:
-            execution, pause = self._try(worker, left)
+            execution, pause = self._try(worker, group, left)
             if execution is not None or left <= 0:
                 return execution
             before = self._clock.monotonic()
@@ -109,13 +110,13 @@ class RedisWorkQueue:
             self._ears.pubsub = None
             pubsub.close()
 
-    def _try(self, worker: str, left: float) -> tuple[Execution | None, float]:
+    def _try(self, worker: str, group: str, left: float) -> tuple[Execution | None, float]:
         """One try, and for how long to wait (s) before the next."""
         if (lost := self.recover(worker)) is not None:
             return lost, 0
         execution_id = uuid4().hex
         try:
-            fetched = self._do(self._operations.fetch(worker, execution_id))
+            fetched = self._do(self._operations.fetch(worker, execution_id, group))
         except QueueUnavailable:
             # The start may have happened and its answer be lost: then this execution is to be taken up again.
             with self._lock:

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- End a waiting job, or ask the worker of a running one to stop.
 --
--- KEYS  1..20 the job's keys
--- ARGV  1..4  now, job id, two channels      5, 6  code and message of a cancel
+-- KEYS  1..22 the job's keys
+-- ARGV  1..5  now, job id, three channels      6, 7  code and message of a cancel
 -- Result {'missing'}; {'over', record, log} when it had ended otherwise; {'asked', record, log}.
 -- Guarantees: a cancel and a start never both get the job; asking again changes nothing.
 local state = get('state')
@@ -15,8 +15,8 @@ elseif state == 'queued' or state == 'delayed' then
     redis.call('ZREM', DELAYED, ID)
     redis.call('ZREM', SCHEDULED, ID)
     redis.call('HSET', JOB, 'cancel', 1)
-    end_in_error(ARGV[5], ARGV[6], '0')
-elseif state == 'done' or get('failure_code') ~= ARGV[5] then
+    end_in_error(ARGV[6], ARGV[7], '0')
+elseif state == 'done' or get('failure_code') ~= ARGV[6] then
     answer = 'over'
 end
 local now_is = record()

@@ -1,43 +1,43 @@
 #!lua
 -- Accept a new job, or name the job that its Idempotency-Key made before.
 --
--- KEYS  1..20  the job's keys
---       21     RQ's set of queues
---       22     all job ids
---       23..25 the lines high, normal, low
---       26     idempotency keys: key -> fingerprint and job id      27  when each is forgotten (ms)
---       28     reports of workers                              29  when each came (ms)
--- ARGV  1..4   now, job id, two channels
---       5      jobs that may wait at most
---       6      idempotency key, or empty     7  its fingerprint     8  ms for which it is remembered
---       9      a job id the key may still name though that job is gone, or empty
---       10     1, 2 or 3: which of the three lines is the job's      11  ms within which workers count that reported
---       12...  fields and values of the record
+-- KEYS  1..22  the job's keys
+--       23     RQ's set of queues
+--       24     all job ids
+--       25..27 the lines high, normal, low
+--       28     idempotency keys: key -> fingerprint and job id      29  when each is forgotten (ms)
+--       30     reports of workers                              31  when each came (ms)
+-- ARGV  1..5   now, job id, three channels
+--       6      jobs that may wait at most
+--       7      idempotency key, or empty     8  its fingerprint     9  ms for which it is remembered
+--       10     a job id the key may still name though that job is gone, or empty
+--       11     1, 2 or 3: which of the three lines is the job's      12  ms within which workers count that reported
+--       13...  fields and values of the record
 -- Result {'made', position, running, slots, mean ms of recent renders}; {'known', fingerprint, job id}; {'full'};
 --        {'exists'} when this very job was accepted before (an earlier try whose answer was lost).
 -- Guarantees: record, place in line, index, event, idempotency key and wake-up come together or not at all. Runs only
 --        when the server has memory left (no allow-oom flag): a full server refuses it before its first write.
 if redis.call('EXISTS', JOB) == 1 then return { 'exists' } end
-local key = ARGV[6]
+local key = ARGV[7]
 if key ~= '' then
-    local known = redis.call('HGET', KEYS[26], key)
-    if known and tonumber(redis.call('ZSCORE', KEYS[27], key)) > now then
+    local known = redis.call('HGET', KEYS[28], key)
+    if known and tonumber(redis.call('ZSCORE', KEYS[29], key)) > now then
         local fingerprint, job = string.match(known, '^(.*) (%S+)$')
-        if job ~= ARGV[9] then return { 'known', fingerprint, job } end
+        if job ~= ARGV[10] then return { 'known', fingerprint, job } end
     end
 end
-local waiting = redis.call('LLEN', KEYS[23]) + redis.call('LLEN', KEYS[24]) + redis.call('LLEN', KEYS[25])
-if waiting + redis.call('ZCARD', DELAYED) >= tonumber(ARGV[5]) then return { 'full' } end
-redis.call('HSET', JOB, unpack(ARGV, 12))
-redis.call('ZADD', KEYS[22], 0, ID)
-redis.call('SADD', KEYS[21], KEYS[23], KEYS[24], KEYS[25])
+local waiting = redis.call('LLEN', KEYS[25]) + redis.call('LLEN', KEYS[26]) + redis.call('LLEN', KEYS[27])
+if waiting + redis.call('ZCARD', DELAYED) >= tonumber(ARGV[6]) then return { 'full' } end
+redis.call('HSET', JOB, unpack(ARGV, 13))
+redis.call('ZADD', KEYS[24], 0, ID)
+redis.call('SADD', KEYS[23], KEYS[25], KEYS[26], KEYS[27])
 if key ~= '' then
-    redis.call('HSET', KEYS[26], key, ARGV[7] .. ' ' .. ID)
-    redis.call('ZADD', KEYS[27], now + tonumber(ARGV[8]), key)
+    redis.call('HSET', KEYS[28], key, ARGV[8] .. ' ' .. ID)
+    redis.call('ZADD', KEYS[29], now + tonumber(ARGV[9]), key)
 end
 count('enqueued')
 enter('queued')
 join()
 local place = 0
-for line = 1, tonumber(ARGV[10]) do place = place + redis.call('LLEN', KEYS[22 + line]) end
-return { 'made', place, outlook(KEYS[28], KEYS[29], ARGV[11]) }
+for line = 1, tonumber(ARGV[11]) do place = place + redis.call('LLEN', KEYS[24 + line]) end
+return { 'made', place, outlook(KEYS[30], KEYS[31], ARGV[12]) }

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- What the wait of a job is estimated from.
 --
--- KEYS  1..20  a job's keys      21  reports of workers      22  when each came (ms)
--- ARGV  1..4   now, job id, two channels      5  ms within which workers count that reported
+-- KEYS  1..22  a job's keys      23  reports of workers      24  when each came (ms)
+-- ARGV  1..5   now, job id, three channels      6  ms within which workers count that reported
 -- Result {running, slots, mean ms of recent renders or empty}.
-return { outlook(KEYS[21], KEYS[22], ARGV[5]) }
+return { outlook(KEYS[23], KEYS[24], ARGV[6]) }

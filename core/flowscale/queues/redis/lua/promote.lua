@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Queue a retry whose time has come.
 --
--- KEYS  1..20 the job's keys
--- ARGV  1..4  now, job id, two channels
+-- KEYS  1..22 the job's keys
+-- ARGV  1..5  now, job id, three channels
 -- Result 1 when this call queued it, else 0.
 -- Guarantees: however many try, one does; it goes to the tail of its line.
 local due = redis.call('ZSCORE', DELAYED, ID)

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- Give a running job back to the head of its line: its worker is stopping.
 --
--- KEYS  1..20 the job's keys
--- ARGV  1..4  now, job id, two channels      5  execution id      6, 7  code and message of a cancel
+-- KEYS  1..22 the job's keys
+-- ARGV  1..5  now, job id, three channels      6  execution id      7, 8  code and message of a cancel
 -- Result {'lost'} or {'ended', record, log}.
 -- Guarantees: only the current execution gives it back; no attempt and no stall is counted; a cancelled job ends.
-if not holds(ARGV[5]) then return { 'lost' } end
+if not holds(ARGV[6]) then return { 'lost' } end
 let_go()
 if get('cancel') then
-    end_in_error(ARGV[6], ARGV[7], '0')
+    end_in_error(ARGV[7], ARGV[8], '0')
 else
     give_back()
     enter('queued')

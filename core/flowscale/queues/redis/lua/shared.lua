@@ -9,10 +9,12 @@ local HOLDERS, JOINED = KEYS[11], KEYS[12] -- job id by execution id; how many j
 local IN_QUEUED, IN_RUNNING, IN_DONE, IN_ERROR = KEYS[13], KEYS[14], KEYS[15], KEYS[16] -- job ids by public state
 local ENDED_DONE, ENDED_ERROR = KEYS[17], KEYS[18] -- job id by ms of its end
 local COUNTERS, DURATIONS = KEYS[19], KEYS[20] -- figures; ms of the last finished renders, newest first
--- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, two channels.
-local ID, NEWS, WAKE = ARGV[2], ARGV[3], ARGV[4]
+local LIVE, PROFILES = KEYS[21], KEYS[22] -- what `live` and `learn` below keep: by job id, by profile
+-- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, three channels.
+local ID, NEWS, WAKE, FREED = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT, ATTEMPTS_KEPT = 500, 40, 50, 50 -- base.py, jobs.py; a test compares
+local SAMPLES_KEPT, PROFILES_KEPT = 50, 2000 -- predictions.py; a test compares
 
 local function clock()
     if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -75,9 +77,29 @@ local function enter(state)
     tell('state', data .. '}')
 end
 
+-- Note since when the job waits in a line, or runs (then with the group that holds it). A job has such a note exactly as
+-- long as it does either: `let_go` and `end_in_error` take it away. What it holds: ms, profile, group, each a space apart.
+local function live(group)
+    redis.call('HSET', LIVE, ID, digits(now) .. ' ' .. (get('profile') or '') .. (group and ' ' .. group or ''))
+end
+
+-- Learn from a render that took so many ms how long those of its profile take: how many were seen, up to SAMPLES_KEPT,
+-- and their mean, in which a new one counts as much as one of that many.
+local function learn(took)
+    local profile = get('profile')
+    if not profile then return end
+    local known = redis.call('HGET', PROFILES, profile)
+    if not known and redis.call('HLEN', PROFILES) >= PROFILES_KEPT then return end
+    local seen, mean = string.match(known or '0 0', '^(%d+) (.+)$')
+    seen = math.min(tonumber(seen) + 1, SAMPLES_KEPT)
+    mean = tonumber(mean) + (took - tonumber(mean)) / seen
+    redis.call('HSET', PROFILES, profile, digits(seen) .. ' ' .. string.format('%.17g', mean))
+end
+
 -- To the tail of its line, with a new turn.
 local function join()
     redis.call('HSET', JOB, 'joined', redis.call('INCR', JOINED), 'joined_ms', digits(now), 'enqueued_at', iso(now))
+    live()
     redis.call('RPUSH', LINE, ID)
     redis.call('PUBLISH', WAKE, ID)
 end
@@ -85,6 +107,7 @@ end
 -- To the head of its line; it keeps its turn, but waits from now on.
 local function give_back()
     redis.call('HSET', JOB, 'joined_ms', digits(now))
+    live()
     redis.call('LPUSH', LINE, ID)
     redis.call('PUBLISH', WAKE, ID)
 end
@@ -92,10 +115,12 @@ end
 -- Whether this execution holds the job.
 local function holds(execution) return get('state') == 'running' and get('execution') == execution end
 
--- The job is held no more.
+-- The job is held no more. Every end of an execution comes through here, so that its group is free from then on.
 local function let_go()
     local execution = get('execution')
     redis.call('ZREM', LEASES, ID)
+    redis.call('HDEL', LIVE, ID)
+    redis.call('PUBLISH', FREED, ID)
     redis.call('ZREM', WIP, ID .. ':' .. execution)
     redis.call('HDEL', HOLDERS, execution)
     redis.call('HDEL', JOB, 'execution', 'worker', 'worker_name', 'execution_started_ms')
@@ -138,6 +163,7 @@ local function end_in_error(code, message, retryable)
     redis.call('HSET', JOB, 'failure_code', code, 'failure_message', message, 'failure_retryable', retryable,
         'completed_ms', digits(now), 'ended_at', iso(now), 'exc_info', code .. ': ' .. message)
     redis.call('HDEL', JOB, 'due_ms')
+    redis.call('HDEL', LIVE, ID)
     redis.call('ZADD', FAILED, '+inf', ID)
     redis.call('ZADD', ENDED_ERROR, now, ID)
     count('failed:' .. code)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from flowscale.queues.redis.operations.accepting import Accepting
 from flowscale.queues.redis.operations.asking import Asking
 from flowscale.queues.redis.operations.executions import Executions, Fetched
+from flowscale.queues.redis.operations.scaling import Scaling
 from flowscale.queues.redis.operations.tending import Tending
 
 __all__ = ["Fetched", "Operations"]
 
 
-class Operations(Executions, Tending, Accepting, Asking):
+class Operations(Executions, Tending, Accepting, Asking, Scaling):
     """All of them, over one set of keys."""

@@ -54,7 +54,7 @@ class Fetched:
 class Executions(Ground):
     """fetch, renew, progress, and the four ends of an execution."""
 
-    def fetch(self, worker: str, execution_id: str) -> Operation[Fetched]:
+    def fetch(self, worker: str, execution_id: str, group: str) -> Operation[Fetched]:
         """Start the next job, promoting due retries first. With the id of a start whose answer was lost: that job."""
         for _ in range(TURNS):
             seen = yield from self._look()
@@ -64,7 +64,7 @@ class Executions(Ground):
             due_in = None if seen.next_due_ms is None else max(0, seen.next_due_ms - seen.now_ms)
             if seen.paused or not any(seen.heads):
                 return Fetched(None, due_in)
-            ((answer, *rest),) = yield (self._start(worker, execution_id, seen),)
+            ((answer, *rest),) = yield (self._start(worker, execution_id, group, seen),)
             match answer:
                 case b"none":
                     return Fetched(None, due_in)
@@ -88,16 +88,25 @@ class Executions(Ground):
         raw, log = yield self._read(job_id.decode())
         return (yield from self._execution(worker, execution_id, raw, log, job_id.decode()))
 
-    def _start(self, worker: str, execution_id: str, seen: Seen) -> Command:
+    def _start(self, worker: str, execution_id: str, group: str, seen: Seen) -> Command:
         first = next(head for heads in seen.heads for head in heads)
         lines, started = self.keys.lines, [self.keys.started(priority) for priority in PRIORITY_ORDER]
         keys = [*self.keys.job_keys(first, Priority.NORMAL), *lines, *started, self.keys.turns, self.keys.aside]
-        keys.append(self.keys.suspended)
+        keys += [self.keys.suspended, self.keys.draining]
         arguments: list[Argument] = []
         for job_id in dict.fromkeys(head for heads in seen.heads for head in heads):
             keys += [self.keys.record(job_id), self.keys.events(job_id), self.keys.log(job_id)]
             arguments += [job_id, task_data(job_id)]
-        head = (execution_id, worker, self.policy.lease_ms, FAIRNESS_EVERY, SPEC_BYTES, ASIDE_KEPT, ASIDE_SECONDS)
+        head = (
+            execution_id,
+            worker,
+            self.policy.lease_ms,
+            FAIRNESS_EVERY,
+            SPEC_BYTES,
+            ASIDE_KEPT,
+            ASIDE_SECONDS,
+            group,
+        )
         return run_script("start", keys, *self._head(first), *head, *arguments)
 
     def _execution(

@@ -53,7 +53,7 @@ class Ground:
 
     def _head(self, job_id: str) -> tuple[Argument, ...]:
         """The first arguments of every script that works on a job."""
-        return (self._now(), job_id, self.keys.news, self.keys.wake)
+        return (self._now(), job_id, self.keys.news, self.keys.wake, self.keys.freed)
 
     def _read(self, job_id: str) -> Batch:
         return (

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowscale import logs
 from flowscale.jobs import Job
+from flowscale.predictions import Learned
 from flowscale.queues.base import (
     Event,
     EventKind,
@@ -36,6 +37,32 @@ class Seen:
     failed: tuple[str, ...]  # that may go
     forgotten_keys: tuple[str, ...]
     silent_workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What lua/shared.lua notes of a job that waits or runs."""
+
+    since_ms: int
+    profile: bytes
+    group: str  # "": it waits
+
+
+def note(text: bytes | None) -> Note | None:
+    """None when there is none, or none of ours."""
+    since, _, rest = (text or b"").partition(b" ")
+    profile, _, group = rest.partition(b" ")
+    return Note(int(since), profile, group.decode(errors="surrogateescape")) if since.isdigit() else None
+
+
+def learned(text: bytes) -> Learned:
+    """Nothing where it is none of ours."""
+    try:
+        seen, mean = text.split(b" ")
+        return Learned(int(seen), float(mean))
+    except ValueError as error:
+        _log.warning("profile.unreadable", "What was learned of a profile cannot be read", reason=str(error))
+        return Learned()
 
 
 def seen_in(answer: Sequence[Any]) -> Seen:
