@@ -11,7 +11,7 @@ without a prediction never ends. A render that takes longer than predicted is ta
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flowscale.predictions import Expected
@@ -36,7 +36,7 @@ def fewest_workers(
     """At least `busy`. `workers`: that there are; `start_ms`: how long a new one takes to start."""
     predicted = [(job.for_ms, job.predicted_ms) for job in load.line if job.predicted_ms is not None]
     rest = max(0, load.waiting - len(load.line))
-    mean_ms = sum(ms for _, ms in predicted) / len(predicted) if predicted else 0.0
+    mean_ms = max(1, sum(ms for _, ms in predicted) // len(predicted)) if predicted else 1
     counted = load.waiting - len(predicted) - (rest if predicted else 0)
     places = _Places(load, workers * renders_per_worker, start_ms)
 
@@ -50,16 +50,25 @@ def fewest_workers(
             return True
         # Those that are not told one by one are as long as the others on average, and joined after the last of them.
         latest = max(max_wait_ms - predicted[-1][0], start_ms)
-        return sum(max(0.0, latest - at) for at in free) >= (rest - 1) * mean_ms and free[0] <= latest
+        return sum((latest - at) // mean_ms + 1 for at in free if at <= latest) >= rest
 
-    low, high = busy, busy + load.waiting
+    number = _smallest(busy, busy + load.waiting, is_enough)
+    return number + -(-counted // renders_per_worker)
+
+
+def _smallest(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
+    """From `low` to `high`, which is taken to be enough. It is near `low` more often than not."""
+    step = 1
+    while low + step < high and not is_enough(low + step):
+        low, step = low + step + 1, 2 * step
+    high = min(high, low + step)
     while low < high:
         middle = (low + high) // 2
         if is_enough(middle):
             high = middle
         else:
             low = middle + 1
-    return low + -(-counted // renders_per_worker)
+    return low
 
 
 class _Places:
