@@ -11,6 +11,7 @@ import typer
 from flowscale import __version__
 from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 from flowscale.specs import Fit, Format, Quality
+from flowscale_cli import policy_options
 from flowscale_cli.checks import Part
 from flowscale_cli.jobs import jobs
 from flowscale_cli.options import ServerUrl
@@ -68,6 +69,40 @@ def worker(
     from flowscale_cli.workers import run_workers
 
     run_workers(autoscale=autoscale)
+
+
+@app.command()
+def simulate(
+    trace: Annotated[
+        Path,
+        typer.Option(help="CSV with a heading, or JSON lines: at_seconds, render_seconds and, if there is one, kind."),
+    ],
+    minimum: policy_options.Minimum = 0,
+    maximum: policy_options.Maximum = 4,
+    jobs_per_worker: policy_options.JobsPerWorker = None,
+    max_wait: policy_options.MaxWait = None,
+    idle: policy_options.Idle = 60.0,
+    step_up: policy_options.StepUp = 100,
+    step_down: policy_options.StepDown = 100,
+    start: policy_options.Start = 10.0,
+    renders: policy_options.Renders = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Say what a scaling policy would have done with the jobs of a trace: waits, workers, and why they changed."""
+    from flowscale_cli.simulate import run_simulation
+
+    policy = policy_options.read_policy(
+        minimum,
+        maximum,
+        jobs_per_worker=jobs_per_worker,
+        max_wait=max_wait,
+        idle=idle,
+        step_up=step_up,
+        step_down=step_down,
+        start=start,
+        renders=renders,
+    )
+    run_simulation(trace, policy, as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,6 +12,7 @@ from flowscale.clocks import SystemClock
 from flowscale.errors import SettingsError
 from flowscale.queues.base import Figures, JobQueue, QueuePolicy
 from flowscale.settings import Settings
+from flowscale_cli import policy_options
 from flowscale_cli.screen import facts, say
 
 queue = typer.Typer(help="The queue of a service over Redis.", no_args_is_help=True)
@@ -53,6 +54,40 @@ def resume() -> None:
     say("Jobs are handed out.")
 
 
+@queue.command()
+def explain(
+    minimum: policy_options.Minimum = 0,
+    maximum: policy_options.Maximum = 4,
+    jobs_per_worker: policy_options.JobsPerWorker = None,
+    max_wait: policy_options.MaxWait = None,
+    idle: policy_options.Idle = 60.0,
+    step_up: policy_options.StepUp = 100,
+    step_down: policy_options.StepDown = 100,
+    start: policy_options.Start = 10.0,
+    renders: policy_options.Renders = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Workers that there are; those that reported lately, if it is not given.", min=0)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """What an operator would read of the queue now, how many workers it would want by it, and why."""
+    from flowscale_cli import explain as explaining
+
+    policy = policy_options.read_policy(
+        minimum,
+        maximum,
+        jobs_per_worker=jobs_per_worker,
+        max_wait=max_wait,
+        idle=idle,
+        step_up=step_up,
+        step_down=step_down,
+        start=start,
+        renders=renders,
+    )
+    demand = asyncio.run(explaining.read_demand(_settings().redis))
+    explaining.explain(demand, policy, workers, as_json=as_json)
+
+
 async def _read(jobs: JobQueue) -> tuple[Figures, tuple[str, ...]]:
     return await jobs.figures(), tuple(await jobs.warnings())
 
@@ -64,13 +99,18 @@ def _workers(figures: Figures) -> list[str]:
     ]
 
 
+def _settings() -> Settings:
+    settings = Settings.load()
+    if settings.queue.mode != "redis":
+        raise SettingsError("QUEUE_MODE: a queue in memory is known to its own process alone; set QUEUE_MODE=redis")
+    return settings
+
+
 def _with_queue(ask: Callable[[JobQueue], Awaitable[_Answer]]) -> _Answer:
     """Raises SettingsError without a Redis queue, QueueUnavailable when it cannot be reached."""
     from flowscale.queues.redis import open_job_queue
 
-    settings = Settings.load()
-    if settings.queue.mode != "redis":
-        raise SettingsError("QUEUE_MODE: a queue in memory is known to its own process alone; set QUEUE_MODE=redis")
+    settings = _settings()
 
     async def run() -> _Answer:
         jobs = open_job_queue(settings.redis, QueuePolicy(), SystemClock())

@@ -18,6 +18,9 @@ SAMPLES_NEEDED = 5
 SAMPLES_KEPT = 50
 """A new render counts in the mean as much as one of that many: what took longer a week ago is forgotten."""
 
+LINE_READ = 500
+"""Waiting jobs that a reading carries one by one, and running ones likewise; the rest is only counted."""
+
 PROFILES_KEPT = 2_000
 """A guard against forged records: `profile_of` has fewer names (3 formats, 4 qualities, 5 sizes, 19 lengths)."""
 

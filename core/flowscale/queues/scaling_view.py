@@ -16,14 +16,14 @@ Every backend passes tests/contract/queue_suite_scaling.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flowscale.predictions import Expected
+from flowscale.predictions import LINE_READ, Expected
+from flowscale.scaling.terms import Snapshot
 
-LINE_READ = 500
-"""Waiting jobs that a reading carries one by one, and running ones likewise; the rest is only counted."""
+__all__ = ["LINE_READ", "Demand", "GroupState", "ScalingQueue", "snapshot_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,29 @@ class Demand:
     groups: Mapping[str, GroupState] = field(default_factory=dict)
     line: tuple[Expected, ...] = ()  # the first LINE_READ waiting jobs, in the order in which they are taken
     running: tuple[Expected, ...] = ()  # at most LINE_READ executions that are held, in no order
+
+
+def snapshot_of(demand: Demand, members: Collection[str], *, at_ms: int, workers: int | None) -> Snapshot:
+    """The reading as `decide` takes it, for the size of what these groups are the workers of.
+
+    `at_ms` is when it was asked for, by the clock that tells `decide` the time; what the queue's own clock says is
+    moved to that one. `workers` are counted by who knows which exist; None where nobody does.
+    """
+    next_due = None if demand.next_due_ms is None else at_ms + demand.next_due_ms - demand.at_ms
+    renders = [state.busy for name, state in demand.groups.items() if name in members and state.busy]
+    return Snapshot(
+        at_ms=at_ms,
+        waiting=demand.waiting,
+        delayed=demand.delayed,
+        due=demand.due,
+        next_due_ms=next_due,
+        busy=len(renders),
+        oldest_wait_ms=demand.oldest_wait_ms,
+        workers=workers,
+        renders=sum(renders),
+        line=demand.line,
+        running=demand.running,
+    )
 
 
 class ScalingQueue(Protocol):

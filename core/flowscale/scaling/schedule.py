@@ -92,4 +92,5 @@ class _Places:
 def _left_ms(render: Expected) -> float:
     if render.predicted_ms is None:
         return float("inf")
-    return float(max(render.predicted_ms - render.for_ms, render.predicted_ms // OVERDUE_SHARE))
+    left_ms = render.predicted_ms - render.for_ms
+    return float(left_ms if left_ms > 0 else render.predicted_ms // OVERDUE_SHARE)
