@@ -52,14 +52,14 @@ def test_what_was_learned_is_used() -> None:
 
 
 arrivals = st.lists(
-    st.builds(Arrival, st.integers(0, 400_000), st.integers(0, 90_000), st.sampled_from("ab")), max_size=25
+    st.builds(Arrival, st.integers(0, 120_000), st.integers(0, 40_000), st.sampled_from("ab")), max_size=15
 )
 policies = st.builds(
     Policy,
     minimum=st.integers(0, 2),
     maximum=st.integers(2, 6),
     max_wait_ms=st.none() | st.integers(0, 100_000),
-    idle_ms=st.integers(0, 70_000),
+    idle_ms=st.integers(0, 30_000),
     max_step_up=st.integers(1, 6),
     max_step_down_percent=st.integers(1, 100),
     renders_per_worker=st.integers(1, 2),
