@@ -29,8 +29,9 @@ SETTINGS = {str(field.alias) for group in groups().values() for field in group.m
 SECRET = re.compile(r"PASSWORD|SECRET|KEY|TOKEN|REDIS_URL")
 INTERPOLATED = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+):-([^}]*)\}")
 
-FIXED_BY_THE_IMAGE = {"FLOWSCALE_FFMPEG", "FLOWSCALE_FFPROBE", "FLOWSCALE_SCRATCH_DIR", "MAX_WORKERS"}
-"""Settings of a worker that a container of one has no use for: it does not grow, `--scale` does."""
+FIXED_BY_THE_IMAGE = {"FLOWSCALE_FFMPEG", "FLOWSCALE_FFPROBE", "FLOWSCALE_SCRATCH_DIR", "MAX_WORKERS", "POD_NAME"}
+"""Settings of a worker that a container of one has no use for: it does not grow, `--scale` does; and a file that all
+containers share cannot name each of them."""
 
 
 def interpolated(text: str) -> str:
