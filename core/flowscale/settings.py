@@ -49,6 +49,8 @@ _SERVICE_LINK = re.compile(
 _PORT_LINK = re.compile(r"(tcp|udp|sctp)://")
 """How it begins the value of REDIS_PORT beside a Service called `redis`: likewise none of ours."""
 
+_KUBERNETES_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+
 _SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL")
 """Names whose values no error shows; nor does one show a value with an @, which may be a URL with a password."""
 
@@ -408,6 +410,54 @@ class WorkerSettings(Group):
         return tuple(ip_network(part.strip()) for part in value.split(",")) if isinstance(value, str) else value
 
 
+class OperatorSettings(Group):
+    """The operator, which sizes the workers of a Kubernetes cluster by the queue. It works in one namespace."""
+
+    namespace: str | None = Field(
+        None,
+        alias="FLOWSCALE_OPERATOR_NAMESPACE",
+        pattern=_KUBERNETES_NAME,
+        description="Namespace whose WorkerScalers it obeys. Unset: POD_NAMESPACE, else that of its credentials.",
+    )
+    pod_namespace: str | None = Field(
+        None,
+        alias="POD_NAMESPACE",
+        pattern=_KUBERNETES_NAME,
+        description="Its own namespace, which Kubernetes' downward API gives it (metadata.namespace).",
+    )
+    pod_name: str | None = Field(
+        None,
+        alias="POD_NAME",
+        pattern=_KUBERNETES_NAME,
+        description="Its own pod, likewise (metadata.name). Unset: the name of the machine and a number.",
+    )
+    selector: str = Field(
+        "",
+        alias="FLOWSCALE_OPERATOR_SELECTOR",
+        max_length=1000,
+        description="Labels of the WorkerScalers it obeys, as in `app.kubernetes.io/instance=blue`. Unset: all of the "
+        "namespace. Two installations with queues of their own in one namespace need it, and two leases.",
+    )
+    lease: str = Field(
+        "flowscale-operator",
+        alias="FLOWSCALE_OPERATOR_LEASE",
+        pattern=_KUBERNETES_NAME,
+        description="Name of the Lease whose holder acts; the others stand by.",
+    )
+    host: NotEmpty = Field(
+        "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus call from outside the pod
+        alias="FLOWSCALE_OPERATOR_HOST",
+        description="Address on which it answers /healthz, /readyz and /metrics.",
+    )
+    port: int = Field(
+        8080,
+        alias="FLOWSCALE_OPERATOR_PORT",
+        ge=0,
+        le=65535,
+        description="Port on which it answers them; 0 takes a free one.",
+    )
+
+
 class ClientSettings(Group):
     """The command line's `jobs` and `render --url`."""
 
@@ -442,6 +492,7 @@ class Settings(BaseModel):
     redis: RedisSettings = RedisSettings()
     storage: StorageSettings = StorageSettings()
     worker: WorkerSettings = WorkerSettings()
+    operator: OperatorSettings = OperatorSettings()
     logs: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()
 
@@ -479,6 +530,7 @@ def groups() -> dict[str, type[Group]]:
         "redis": RedisSettings,
         "storage": StorageSettings,
         "worker": WorkerSettings,
+        "operator": OperatorSettings,
         "logs": LogSettings,
         "client": ClientSettings,
     }

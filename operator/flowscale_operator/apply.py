@@ -1,0 +1,39 @@
+"""Reads a Deployment, and sets its size: the one place that does."""
+
+from __future__ import annotations
+
+from flowscale.clocks import Clock
+from flowscale_operator.api import ApiClient
+from flowscale_operator.facts import DeploymentFacts, PodFacts, read_deployment, read_pod
+
+PATCH_SECONDS = 2.0
+"""For a scale patch: it must be over before anybody else can lead."""
+
+
+class Target:
+    """One Deployment, by name."""
+
+    def __init__(self, api: ApiClient, namespace: str, name: str, clock: Clock) -> None:
+        self._api = api
+        self._path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._clock = clock
+
+    async def read(self) -> DeploymentFacts:
+        """As it is now. Raises ApiError; Missing."""
+        asked_ms = self._clock.now_ms()
+        return read_deployment(await self._api.get(self._path), asked_ms)
+
+    async def pods(self, deployment: DeploymentFacts) -> list[PodFacts]:
+        """Those that it selects and a ReplicaSet controls, as they are now. Raises ApiError."""
+        found = await self._api.get(self._pods, {"labelSelector": deployment.selector})
+        return [pod for pod in map(read_pod, found["items"]) if pod.replica_set is not None]
+
+    async def scale(self, seen: DeploymentFacts, replicas: int) -> None:
+        """Set its size, if it is still as it was `seen`. Raises ApiError; Conflict when it is not.
+
+        An answer that was lost leaves open whether it was carried out. Sent again with what was `seen`, it is carried
+        out at most once.
+        """
+        body = {"metadata": {"resourceVersion": seen.version}, "spec": {"replicas": replicas}}
+        await self._api.patch(f"{self._path}/scale", body, seconds=PATCH_SECONDS)

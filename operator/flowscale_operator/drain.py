@@ -1,0 +1,234 @@
+"""Scaling down: asks first, then removes exactly those who agreed (ADR 0010).
+
+    read      the Deployment and its pods, fresh; no rollout, and as many pods as replicas
+    ask       the queue for grants, in the order in which the ReplicaSet controller deletes
+    mark      the granted with the lowest cost, and see that the API shows it
+    look      once more: still wanted, still leading, still granted, the Deployment unchanged, the order right
+    patch     replicas, by exactly the number granted, on the condition that the Deployment is as it was looked at
+
+Wherever it stops before the patch, the grants are released. A patch whose answer was lost leaves a *doubt*: its grants
+are kept until it is known whether it was carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flowscale import logs
+from flowscale.clocks import Clock
+from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict
+from flowscale_operator.apply import PATCH_SECONDS, Target
+from flowscale_operator.facts import DeploymentFacts, PodFacts
+from flowscale_operator.grants import Grants
+from flowscale_operator.leadership import Leadership
+from flowscale_operator.marking import Marker
+from flowscale_operator.marks import GRANTED, LOWEST_COST
+from flowscale_operator.victims import next_to_ask, several_versions, surely_first
+
+SEEN_SECONDS = 5.0
+"""For the API to show the costs that were written."""
+
+SETTLE_SECONDS = 0.25
+"""Between the costs' being visible and the patch: the controller's own view of pods is a little behind the API's."""
+
+STUCK_SECONDS = 10.0
+"""A Deployment that has had fewer pods than replicas for as long cannot make them (a quota, say)."""
+
+LAST_LOOKS = 5
+"""A Deployment's version changes with every pod that becomes ready: the last look is taken again so many times."""
+
+_log = logs.get("operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it. `held_by` says why fewer went than should, or none; empty when all did."""
+
+    before: int
+    after: int
+    held_by: str = ""
+    refused: int = 0  # workers that were asked and render
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    seen: DeploymentFacts
+    after: int
+
+
+class ScaleDown:
+    """Of one Deployment. One run at a time. `busy` gives what the last reading said of each pod."""
+
+    def __init__(
+        self, target: Target, grants: Grants, marker: Marker, leadership: Leadership, clock: Clock
+    ) -> None:
+        self._target = target
+        self._grants = grants
+        self._marker = marker
+        self._leadership = leadership
+        self._clock = clock
+        self._doubt: _Doubt | None = None
+        self._short_since: float | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._doubt is not None
+
+    def drop(self) -> None:
+        """Another operator leads."""
+        self._doubt = None
+        self._short_since = None
+
+    async def run(self, wanted: int, busy: Mapping[str, int], still: Callable[[], bool]) -> Outcome:
+        """To `wanted` replicas, or as near as those who render allow. `still` says whether that is wanted any more.
+
+        Raises ApiError, QueueUnavailable: nothing was removed, or there is a doubt.
+        """
+        try:
+            return await self._run(wanted, busy, still)
+        finally:
+            if self._doubt is None:
+                await self._grants.release(self._grants.held)
+
+    async def settle(self) -> Outcome | None:
+        """What became of the patch in doubt; None while that is not known. Raises ApiError."""
+        doubt = self._doubt
+        if doubt is None:
+            return None
+        now = await self._target.read()
+        before = doubt.seen.replicas
+        if now.uid == doubt.seen.uid and now.version == doubt.seen.version:
+            # It may still arrive. Sent once more, whichever comes first is carried out and the other refused.
+            if not await self._leadership.sure_after_a_look(PATCH_SECONDS) or not await self._grants.still_hold():
+                return None
+            try:
+                return await self._patch(doubt.seen, doubt.after)
+            except Conflict:
+                self._doubt = doubt  # the first may have been carried out: the next look knows
+                return None
+        self._doubt = None  # a condition that failed once fails for ever
+        if now.uid == doubt.seen.uid and now.replicas == doubt.after:
+            self._grants.removed()
+            return Outcome(before, doubt.after)
+        await self._grants.release(self._grants.held)
+        return Outcome(before, before, "the Deployment was changed by another meanwhile")
+
+    async def _run(self, wanted: int, busy: Mapping[str, int], still: Callable[[], bool]) -> Outcome:
+        seen = await self._target.read()
+        pods = await self._target.pods(seen)
+        held_by = self._unfit(seen, pods)
+        if held_by:
+            return Outcome(seen.replicas, seen.replicas, held_by)
+        counted = [pod for pod in pods if pod.counts]
+        if len(counted) < seen.replicas:
+            return await self._give_up_missing(seen, len(counted), wanted, still)
+        number = seen.replicas - wanted
+        if number <= 0:
+            return Outcome(seen.replicas, seen.replicas)
+        refused = await self._ask(counted, number, busy)
+        if not self._grants.held:
+            return Outcome(seen.replicas, seen.replicas, _all_busy(number), len(refused))
+        await self._mark(seen, pods)
+        await asyncio.sleep(SETTLE_SECONDS)
+        outcome = await self._last_looks(seen, still)
+        if outcome.held_by or len(refused) == 0 or outcome.before - outcome.after >= number:
+            return outcome
+        return Outcome(outcome.before, outcome.after, _some_busy(number - (outcome.before - outcome.after)), len(refused))
+
+    def _unfit(self, seen: DeploymentFacts, pods: list[PodFacts]) -> str:
+        if seen.rolling:
+            return seen.rolling
+        if several_versions(pods):
+            return "a rollout is under way"
+        counted = sum(pod.counts for pod in pods)
+        if counted > seen.replicas:
+            return "the last change is still under way"
+        if counted == seen.replicas:
+            self._short_since = None
+            return ""
+        now = self._clock.monotonic()
+        self._short_since = now if self._short_since is None else self._short_since
+        return "pods are still to be made" if now - self._short_since < STUCK_SECONDS else ""
+
+    async def _give_up_missing(
+        self, seen: DeploymentFacts, counted: int, wanted: int, still: Callable[[], bool]
+    ) -> Outcome:
+        """Replicas that have no pods go without asking anyone, and before any pod does."""
+        after = max(wanted, counted)
+        if after >= seen.replicas or not still() or not await self._leadership.sure_after_a_look(PATCH_SECONDS):
+            return Outcome(seen.replicas, seen.replicas, "pods are still to be made")
+        await self._target.scale(seen, after)
+        held_by = "" if after == wanted else "first those replicas went that have no pods"
+        return Outcome(seen.replicas, after, held_by)
+
+    async def _ask(self, pods: list[PodFacts], number: int, busy: Mapping[str, int]) -> set[str]:
+        refused: set[str] = set()
+        while names := next_to_ask(pods, number, self._grants.held, refused, busy):
+            refused |= set(names) - await self._grants.ask(names)
+        return refused
+
+    async def _mark(self, seen: DeploymentFacts, pods: list[PodFacts]) -> None:
+        await self._marker.mark(pods, dict.fromkeys(self._grants.held, GRANTED))
+        deadline = self._clock.monotonic() + SEEN_SECONDS
+        while True:
+            shown = {pod.name: pod for pod in await self._target.pods(seen)}
+            left = [name for name in self._grants.held if name in shown and shown[name].cost != LOWEST_COST]
+            if not left:
+                return
+            if self._clock.monotonic() > deadline:
+                raise ApiUnavailable(f"The API does not show the costs of {', '.join(sorted(left))}")
+            await asyncio.sleep(0.1)
+
+    async def _last_looks(self, seen: DeploymentFacts, still: Callable[[], bool]) -> Outcome:
+        before = seen.replicas
+        for _ in range(LAST_LOOKS):
+            if not still():
+                return Outcome(before, before, "they are needed again")
+            pods = await self._target.pods(seen)
+            if not await self._leadership.sure_after_a_look(PATCH_SECONDS):
+                return Outcome(before, before, "another operator leads")
+            if not await self._grants.still_hold():
+                return Outcome(before, before, "a worker that had agreed was given a job")
+            now = await self._target.read()
+            number = len(self._grants.held)
+            counted = sum(pod.counts for pod in pods)
+            if now.uid != seen.uid or now.replicas != before or counted != before:
+                return Outcome(before, before, "the Deployment was changed by another meanwhile")
+            if now.rolling or several_versions(pods):
+                return Outcome(before, before, now.rolling or "a rollout is under way")
+            if not surely_first(pods, number, self._grants.held):
+                return Outcome(before, before, "a pod that did not agree would go first")
+            try:
+                return await self._patch(now, before - number)
+            except Conflict:
+                continue
+        return Outcome(before, before, "the Deployment changes too fast to be looked at")
+
+    async def _patch(self, seen: DeploymentFacts, after: int) -> Outcome:
+        if not self._leadership.sure(PATCH_SECONDS):
+            return Outcome(seen.replicas, seen.replicas, "another operator may lead")
+        self._doubt = _Doubt(seen, after)
+        try:
+            await self._target.scale(seen, after)
+        except ApiUnavailable as error:
+            if error.carried_out is False:
+                self._doubt = None
+            raise
+        except ApiError:
+            self._doubt = None
+            raise
+        self._doubt = None
+        self._grants.removed()
+        return Outcome(seen.replicas, after)
+
+
+def _all_busy(number: int) -> str:
+    return f"those that would have to go render ({number} asked for)"
+
+
+def _some_busy(number: int) -> str:
+    return f"{number} more render"
+
+

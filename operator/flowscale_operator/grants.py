@@ -1,0 +1,114 @@
+"""The workers that were granted to one WorkerScaler: those that fetch nothing until they are gone, or released.
+
+    asked ──> held ──(the patch that removes them)──> leaving ──> gone
+                └──(it does not come)──> released
+
+A grant ends by itself after TTL_SECONDS, so that an operator that dies leaves no idle worker idle for ever. It is
+renewed while the pod still exists: a terminating worker must not start a job that its end would cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from flowscale import logs
+from flowscale.clocks import Clock
+from flowscale.errors import QueueUnavailable
+from flowscale.queues.scaling_view import ScalingQueue
+from flowscale_operator.facts import PodFacts
+
+TTL_SECONDS = 60.0
+"""Beyond any step between a grant and the removal."""
+
+RENEW_SECONDS = 15.0
+
+LEAVE_SECONDS = 20.0
+"""By when a pod that was to be removed is being removed; otherwise another went in its place."""
+
+_log = logs.get("operator")
+
+
+class Grants:
+    """Pods are named; a name is never used again by a ReplicaSet."""
+
+    def __init__(self, queue: ScalingQueue, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+        self.held: set[str] = set()
+        self._leaving: dict[str, float] = {}  # since when
+        self._renewed_at = float("-inf")
+
+    @property
+    def leaving(self) -> Collection[str]:
+        return self._leaving.keys()
+
+    @property
+    def all(self) -> set[str]:
+        return self.held | self._leaving.keys()
+
+    async def ask(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of them that are granted now, and held. Raises QueueUnavailable: then any of them may have been, until
+        `release` or the end of their time."""
+        self.held.update(names)  # until the answer says otherwise
+        granted = await self._queue.drain(names, int(TTL_SECONDS * 1000))
+        self.held.difference_update(set(names) - granted)
+        return granted
+
+    async def still_hold(self) -> bool:
+        """Whether all that are held still are; renews them. Raises QueueUnavailable."""
+        held = sorted(self.held)
+        return await self._queue.drain(held, int(TTL_SECONDS * 1000)) == frozenset(held)
+
+    def removed(self) -> None:
+        """The patch that removes the held ones was carried out."""
+        now = self._clock.monotonic()
+        self._leaving |= dict.fromkeys(self.held, now)
+        self._renewed_at = now
+        self.held.clear()
+
+    async def release(self, names: Collection[str]) -> None:
+        """Let them work again; when the queue does not answer, the end of their time does."""
+        given = sorted(names)
+        self.held.difference_update(given)
+        for name in given:
+            self._leaving.pop(name, None)
+        if not given:
+            return
+        try:
+            await self._queue.undrain(given)
+        except QueueUnavailable as error:
+            _log.warning(
+                "grants.release_failed",
+                f"{len(given)} workers stay idle for up to {TTL_SECONDS:.0f} s: {error.message}",
+                workers=given,
+            )
+
+    def overdue(self, pods: Mapping[str, PodFacts]) -> list[str]:
+        """Those that should be leaving, and do not."""
+        now = self._clock.monotonic()
+        return [
+            name
+            for name, since in self._leaving.items()
+            if name in pods and pods[name].counts and now - since > LEAVE_SECONDS
+        ]
+
+    def forget_gone(self, pods: Mapping[str, PodFacts]) -> None:
+        """Drop those that no longer exist. A pod that was removed is given a moment to be seen as such."""
+        now = self._clock.monotonic()
+        for name, since in list(self._leaving.items()):
+            if name not in pods and now - since > 1.0:
+                del self._leaving[name]
+
+    @property
+    def renewal_due(self) -> bool:
+        return bool(self._leaving) and self._clock.monotonic() - self._renewed_at >= RENEW_SECONDS
+
+    async def renew_leaving(self) -> None:
+        """Raises QueueUnavailable."""
+        self._renewed_at = self._clock.monotonic()
+        await self._queue.drain(sorted(self._leaving), int(TTL_SECONDS * 1000))
+
+    def drop(self) -> None:
+        """Another operator leads: what was granted is its to know."""
+        self.held.clear()
+        self._leaving.clear()

@@ -1,0 +1,55 @@
+"""Puts together what was read of the queue, the Deployment and its pods: one view for one decision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flowscale.scaling import Snapshot
+from flowscale_operator.facts import DeploymentFacts, PodFacts
+from flowscale_operator.source import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`snapshot` is for the decision; the rest says which workers it is about, by the names of their pods."""
+
+    snapshot: Snapshot
+    busy: Mapping[str, int] = field(default_factory=dict)  # of pods that count: the executions they hold
+    draining: frozenset[str] = frozenset()  # of pods that count
+    strangers: frozenset[str] = frozenset()  # groups that render, of which no pod is known
+
+
+def put_together(
+    reading: Reading, seen: DeploymentFacts | None, pods: Mapping[str, PodFacts] | None
+) -> View:
+    """`seen` and `pods` are None when they are not known. A pod that is on its way out is no worker any more: what it
+    renders, it will finish, and nobody need be started for it."""
+    workers = None if seen is None else seen.replicas
+    at_ms = reading.asked_ms if seen is None else min(reading.asked_ms, seen.read_ms)
+    demand = reading.demand
+    if demand is None:
+        return View(Snapshot(at_ms, None, None, None, None, None, None, workers))
+    next_due_ms = None if demand.next_due_ms is None else reading.asked_ms + demand.next_due_ms - demand.at_ms
+    known = pods or {}
+    busy = {
+        name: group.busy
+        for name, group in demand.groups.items()
+        if group.busy and name in known and known[name].counts
+    }
+    snapshot = Snapshot(
+        at_ms=at_ms,
+        waiting=demand.waiting,
+        delayed=demand.delayed,
+        due=demand.due,
+        next_due_ms=next_due_ms,
+        busy=None if pods is None else len(busy),
+        oldest_wait_ms=demand.oldest_wait_ms,
+        workers=workers,
+    )
+    return View(
+        snapshot,
+        busy,
+        frozenset(name for name, group in demand.groups.items() if group.draining and name in known and known[name].counts),
+        frozenset(name for name, group in demand.groups.items() if group.busy and name not in known),
+    )

@@ -1,0 +1,387 @@
+"""One WorkerScaler: looks once a second and at each wake-up call, decides, and begins what is to be done.
+
+A look does no I/O and waits for nothing: what takes time (reading the target, changing it, marking pods, telling) is a
+task, one of each kind at a time, so that a slow one delays neither the next look nor other WorkerScalers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flowscale import logs
+from flowscale.scaling import Decision, History, Limit, Reason, decide
+from flowscale_operator import marks, status
+from flowscale_operator.api_errors import ApiError, Conflict, Missing
+from flowscale_operator.apply import PATCH_SECONDS, Target
+from flowscale_operator.conditions import Standing, conditions, source_healthy, stand
+from flowscale_operator.drain import Outcome, ScaleDown
+from flowscale_operator.facts import DeploymentFacts, PodFacts
+from flowscale_operator.grants import Grants
+from flowscale_operator.observe import View, put_together
+from flowscale_operator.source import Reading
+from flowscale_operator.spec import GROUP, PLURAL, VERSION, Mode, ScalerSpec
+from flowscale_operator.status import Change, Report
+from flowscale_operator.tasks import Single
+from flowscale_operator.world import World
+
+READ_SECONDS = 4.0
+"""Between two readings of the target: twice within the 10 s after which it counts as unknown."""
+
+AFTER_TAKEOVER_SECONDS = 30.0
+"""How long after it began to lead an operator completes what it finds half done; later, it only releases it."""
+
+HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
+"""Rests after scale-downs in a row that were held."""
+
+UNENDING_MS = 10**12
+"""An idle time that never ends: a decision with it remembers the demand and asks for nothing less."""
+
+_log = logs.get("operator")
+
+
+class Scaler:
+    """Made when the WorkerScaler is first seen."""
+
+    def __init__(self, spec: ScalerSpec, world: World) -> None:
+        self.spec = spec
+        self._world = world
+        self._target = Target(world.api, world.namespace, spec.target, world.clock)
+        self._grants = Grants(world.queue, world.clock)
+        self._down = ScaleDown(self._target, self._grants, world.marker, world.leadership, world.clock)
+        self._history = History()
+        self._seen: DeploymentFacts | None = None
+        self._fault, self._missing = "", False
+        self._read_at = float("-inf")
+        self._desired: int | None = None
+        self._change: Change | None = None
+        self._would: tuple[int, int, Reason] | None = None
+        self._held_by, self._held, self._held_until = "", 0, float("-inf")
+        self._busy_at: dict[str, float] = {}
+        self._completing: frozenset[str] = frozenset()
+        self._written: Mapping[str, object] = dict(spec.status)
+        self._written_at = float("-inf")
+        self._ready_told = ""
+        self._source_told = True
+        self._reading, self._acting = Single("target"), Single("scale")
+        self._marking, self._telling = Single("marks"), Single("status")
+
+    def respec(self, spec: ScalerSpec) -> None:
+        """It may have been changed by a person."""
+        if spec.generation != self.spec.generation:
+            self._would = None
+        self.spec = spec
+
+    def reset(self) -> None:
+        """This replica begins to lead: what it remembers is of another time."""
+        self._history = History()
+        self._seen, self._fault, self._missing = None, "", False
+        self._read_at = float("-inf")
+        self._desired, self._change, self._would = None, None, None
+        self._held_by, self._held, self._held_until = "", 0, float("-inf")
+        self._busy_at.clear()
+        self._grants.drop()
+        self._down.drop()
+        self._written = dict(self.spec.status)
+
+    async def stop(self) -> None:
+        """Begin nothing more, and end what has begun."""
+        for task in (self._reading, self._acting, self._marking, self._telling):
+            await task.cancel()
+
+    def look(self, reading: Reading, owner: ScalerSpec, woken_at: float | None) -> None:
+        """One round; `owner` is the WorkerScaler that the target obeys."""
+        world, now_ms = self._world, self._world.clock.now_ms()
+        self._read_if_due()
+        pods = self._pods()
+        view = put_together(reading, self._seen, pods)
+        rival = world.rivals.of(self.spec.target)
+        standing = stand(self.spec, owner, rival, self._fault, self._missing)
+        decision = self._decide(view, standing, now_ms)
+        self._desired = None if decision is None else decision.wanted
+        if standing.may_act and pods is not None:
+            self._see_to_pods(view, pods)
+        if decision is not None:
+            self._begin(view, standing, decision, now_ms, woken_at)
+        healthy = source_healthy(reading, view.snapshot, self.spec.policy.stale_ms, now_ms)
+        draining = len(self._grants.held) + sum(name in (pods or {}) for name in self._grants.leaving)
+        found = conditions(self.spec, standing, healthy, view.snapshot, decision, self._held_by, draining)
+        self._tell_turns(standing, healthy)
+        self._report(view, found, draining, now_ms)
+
+    # --- what there is
+
+    def _read_if_due(self) -> None:
+        if not self._reading.busy and self._world.clock.monotonic() - self._read_at >= READ_SECONDS:
+            self._read_at = self._world.clock.monotonic()
+            self._reading.start(self._read())
+
+    async def _read(self) -> None:
+        first = self._seen is None
+        try:
+            self._adopt(await self._target.read())
+        except Missing:
+            self._seen, self._fault, self._missing = None, "", True
+        except ApiError as error:
+            if self._seen is None:
+                self._fault = f"The Deployment {self.spec.target} could not be read: {error.message}"
+            self._read_at = self._world.clock.monotonic() - READ_SECONDS + 1.0
+            raise
+        if first:
+            self._world.wake()
+
+    def _adopt(self, seen: DeploymentFacts) -> None:
+        if self._seen is None or seen.read_ms >= self._seen.read_ms:
+            self._seen, self._fault, self._missing = seen, "", False
+
+    def _pods(self) -> Mapping[str, PodFacts] | None:
+        if self._seen is None or self._world.pods.read_ms < self._world.since_ms or not self._world.pods.read_ms:
+            return None
+        return self._world.pods.of(self._seen)
+
+    # --- what is wanted
+
+    def _decide(self, view: View, standing: Standing, now_ms: int) -> Decision | None:
+        self._completing = frozenset()
+        if self.spec.mode is Mode.PAUSED or self._seen is None or not standing.ready.holds:
+            return None
+        policy, history = self.spec.policy, self._history
+        decision = decide(view.snapshot, policy, history, now_ms)
+        if decision.reason is Reason.IDLE and self.spec.mode is Mode.AUTO:
+            # It is wanted in each round until it is done: only then does the next wait begin.
+            unending = replace(policy, idle_ms=UNENDING_MS)
+            self._history = decide(view.snapshot, unending, history, now_ms).history
+        else:
+            self._history = decision.history
+        return self._half_done(view, decision, now_ms) or decision
+
+    def _half_done(self, view: View, decision: Decision, now_ms: int) -> Decision | None:
+        """What an operator before this one had begun: workers that agreed to go, and have not gone."""
+        left = view.draining - self._grants.all
+        recent = now_ms - self._world.since_ms < AFTER_TAKEOVER_SECONDS * 1000
+        if not left or not recent or self.spec.mode is not Mode.AUTO:
+            return None
+        present = view.snapshot.workers
+        at_once = decide(view.snapshot, replace(self.spec.policy, idle_ms=0), History(), now_ms)
+        if at_once.wanted is None or present is None:
+            self._completing = left  # until it is known whether they are needed
+            return None
+        if at_once.wanted >= present:
+            return None
+        self._completing = left
+        fewer = max(at_once.wanted, present - len(left))
+        if decision.wanted is not None and decision.wanted <= fewer:
+            return None
+        message = f"From {present} to {fewer} workers, to complete what the operator before this one had begun."
+        return Decision(fewer, Reason.IDLE, message, Limit.NONE, decision.history)
+
+    # --- what is done
+
+    def _see_to_pods(self, view: View, pods: Mapping[str, PodFacts]) -> None:
+        """Marks and grants, as they should be now."""
+        now = self._world.clock.monotonic()
+        self._busy_at |= dict.fromkeys(view.busy, now)
+        self._busy_at = {name: at for name, at in self._busy_at.items() if now - at < marks.REST_SECONDS}
+        if self._marking.busy or self._acting.busy:
+            return
+        self._grants.forget_gone(pods)
+        keep = self._grants.all | self._completing
+        loose = (view.draining - keep) | set(self._grants.overdue(pods))
+        wanted = {}
+        if view.snapshot.busy is not None:
+            wanted = marks.wanted_marks(list(pods.values()), keep - loose, view.busy, self._busy_at)
+        due = {name: want for name, want in wanted.items() if marks.changes(pods[name], want)}
+        if loose or due or self._grants.renewal_due:
+            self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
+
+    async def _keep_pods(
+        self, loose: set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        if self._grants.renewal_due:
+            await self._grants.renew_leaving()
+        await self._grants.release(loose)
+        if due and self._world.leadership.sure(0):
+            await self._world.marker.mark(due, wanted)
+
+    def _begin(
+        self, view: View, standing: Standing, decision: Decision, now_ms: int, woken_at: float | None
+    ) -> None:
+        present, wanted = view.snapshot.workers, decision.wanted
+        if present is None or wanted is None:
+            return
+        if wanted >= present:
+            self._held_by, self._held = "", 0
+        if self.spec.mode is Mode.DRY_RUN:
+            self._say_what_would_be(present, wanted, decision, now_ms)
+            return
+        if not standing.may_act or self._acting.busy or not self._world.leadership.leading:
+            return
+        if self._down.in_doubt:
+            self._acting.start(self._settle(decision))
+        elif wanted > present:
+            self._acting.start(self._raise(present, wanted, decision, woken_at))
+        elif wanted < present and self._world.clock.monotonic() >= self._held_until:
+            self._acting.start(self._lower(wanted, decision, dict(view.busy)))
+
+    async def _raise(self, present: int, wanted: int, decision: Decision, woken_at: float | None) -> None:
+        seen = await self._target.read()
+        self._adopt(seen)
+        if seen.replicas != present:
+            self._world.wake()  # somebody else changed it: decide anew
+            return
+        leadership = self._world.leadership
+        if not leadership.sure(PATCH_SECONDS) and not await leadership.sure_after_a_look(PATCH_SECONDS):
+            return
+        try:
+            await self._target.scale(seen, wanted)
+        except Conflict:
+            self._world.wake()
+            return
+        if woken_at is not None:
+            self._world.meters.reaction.observe(self._world.clock.monotonic() - woken_at)
+        await self._changed(seen, present, wanted, decision, decision.message, str(decision.limited_by))
+
+    async def _lower(self, wanted: int, decision: Decision, busy: Mapping[str, int]) -> None:
+        await self._marking.end()
+        try:
+            outcome = await self._down.run(wanted, busy, lambda: self._desired is not None and self._desired <= wanted)
+        finally:
+            self._rest()
+        await self._came_of(outcome, decision)
+
+    async def _settle(self, decision: Decision) -> None:
+        outcome = await self._down.settle()
+        if outcome is not None:
+            await self._came_of(outcome, decision)
+
+    def _rest(self) -> None:
+        rest = HELD_SECONDS[min(self._held, len(HELD_SECONDS) - 1)]
+        self._held_until = self._world.clock.monotonic() + rest
+        self._held += 1
+
+    async def _came_of(self, outcome: Outcome, decision: Decision) -> None:
+        self._held_by = outcome.held_by
+        if outcome.refused:
+            self._world.meters.refusals.labels(self.spec.name).inc(outcome.refused)
+        if outcome.after == outcome.before:
+            if outcome.held_by:
+                _log.info("scale.held", f"Fewer replicas are wanted, but {outcome.held_by}", scaler=self.spec.name)
+            self._world.wake()
+            return
+        self._held, self._held_until = 0, float("-inf")
+        message, limited_by = decision.message, str(decision.limited_by)
+        if outcome.held_by:
+            message = f"From {outcome.before} to {outcome.after} workers: {outcome.held_by}. {message}"
+            limited_by = "Busy"
+        else:
+            self._history = History()  # the next step down waits its own time
+        seen = self._seen
+        await self._changed(seen, outcome.before, outcome.after, decision, message, limited_by)
+
+    async def _changed(
+        self,
+        seen: DeploymentFacts | None,
+        before: int,
+        after: int,
+        decision: Decision,
+        message: str,
+        limited_by: str,
+    ) -> None:
+        """The number of replicas was changed: known, counted, logged, told."""
+        now_ms = self._world.clock.now_ms()
+        if seen is not None:
+            self._seen = replace(seen, replicas=after, read_ms=now_ms)
+        self._change = Change(now_ms, before, after, str(decision.reason), message, limited_by)
+        self._count(before, after, decision, limited_by, applied=True)
+        _log.info(
+            "scale.changed",
+            message,
+            scaler=self.spec.name,
+            before=before,
+            after=after,
+            reason=str(decision.reason),
+            limited_by=limited_by,
+        )
+        self._world.wake()
+        await self._world.events.post(self.spec, "ScaledUp" if after > before else "ScaledDown", message)
+
+    # --- what is told
+
+    def _say_what_would_be(self, present: int, wanted: int, decision: Decision, now_ms: int) -> None:
+        would = (present, wanted, decision.reason)
+        if wanted == present:
+            self._would = None
+            return
+        if would == self._would or self._telling.busy:
+            return
+        self._would = would
+        message = f"DryRun: {decision.message}"
+        self._change = Change(now_ms, present, wanted, str(decision.reason), message, str(decision.limited_by))
+        self._count(present, wanted, decision, str(decision.limited_by), applied=False)
+        _log.info("scale.would_change", message, scaler=self.spec.name, before=present, after=wanted)
+        self._telling.start(self._world.events.post(self.spec, "WouldScale", message))
+
+    def _count(self, before: int, after: int, decision: Decision, limited_by: str, *, applied: bool) -> None:
+        direction = "up" if after > before else "down"
+        self._world.meters.changes.labels(
+            self.spec.name, direction, str(decision.reason), limited_by, str(applied).lower()
+        ).inc()
+
+    def _tell_turns(self, standing: Standing, healthy: status.Condition) -> None:
+        """Events for what a person should know: it cannot act, or knows nothing, or does again."""
+        if self._telling.busy:
+            return
+        ready, source = standing.ready, bool(healthy.holds)
+        if ready.holds is False and ready.reason != self._ready_told:
+            self._ready_told = ready.reason
+            _log.warning("scaler.not_ready", ready.message, scaler=self.spec.name, reason=ready.reason)
+            self._telling.start(self._world.events.post(self.spec, ready.reason, ready.message, warning=True))
+        elif ready.holds and self._ready_told:
+            self._ready_told = ""
+            _log.info("scaler.ready", ready.message, scaler=self.spec.name)
+        elif ready.holds and source != self._source_told and (source or healthy.reason == "QueueUnavailable"):
+            self._source_told = source
+            reason = "SourceRecovered" if source else healthy.reason
+            _log.info("scaler.source", healthy.message, scaler=self.spec.name, reason=reason)
+            self._telling.start(self._world.events.post(self.spec, reason, healthy.message, warning=not source))
+
+    def _report(
+        self, view: View, found: Mapping[status.Kind, status.Condition], draining: int, now_ms: int
+    ) -> None:
+        snapshot, meters, name = view.snapshot, self._world.meters, self.spec.name
+        current = snapshot.workers
+        desired = current if self._desired is None else self._desired
+        for gauge, value in ((meters.current, current), (meters.desired, desired), (meters.busy, snapshot.busy)):
+            if value is not None:
+                gauge.labels(name).set(value)
+        meters.draining.labels(name).set(draining)
+        meters.ready.labels(name).set(1 if found[status.Kind.READY].holds else 0)
+        if self._telling.busy or not self._world.leadership.leading:
+            return
+        known = snapshot.waiting is not None and snapshot.due is not None and snapshot.delayed is not None
+        queued = (snapshot.waiting or 0) + (snapshot.due or 0) + (snapshot.delayed or 0) if known else None
+        report = Report(
+            generation=self.spec.generation,
+            current=current,
+            desired=desired,
+            busy=snapshot.busy,
+            draining=draining,
+            queued=queued,
+            oldest_wait_ms=snapshot.oldest_wait_ms,
+            conditions=found,
+            change=self._change,
+        )
+        fresh = status.build(report, self._written, now_ms)
+        since = self._world.clock.monotonic() - self._written_at
+        if status.worth_writing(fresh, self._written, since):
+            self._written_at = self._world.clock.monotonic()
+            self._telling.start(self._write(fresh))
+
+    async def _write(self, fresh: dict[str, object]) -> None:
+        body = {"status": status.patch(fresh, self._written)}
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{self.spec.namespace}/{PLURAL}/{self.spec.name}/status"
+        try:
+            await self._world.api.patch(path, body)
+        except Missing:
+            return  # deleted meanwhile
+        self._written = fresh
