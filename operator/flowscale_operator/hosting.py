@@ -9,6 +9,7 @@ It writes nothing: no finalizers, no annotations, no events, no peering.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,9 @@ class NothingKept(kopf.ProgressStorage, kopf.DiffBaseStorage):
     def touch(self, **_: Any) -> None:
         return None
 
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
     def build(self, **_: Any) -> Any:
         return {}
 
@@ -75,6 +79,8 @@ class Host:
         self._thread = threading.Thread(target=self._live, name="kopf", daemon=True)
 
     def start(self) -> None:
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that it hears no signals is meant
         self._thread.start()
 
     async def stop(self, seconds: float) -> None:

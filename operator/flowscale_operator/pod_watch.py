@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from flowscale.clocks import Clock
@@ -9,6 +10,10 @@ from flowscale_operator.api import ApiClient
 from flowscale_operator.api_errors import Expired
 from flowscale_operator.facts import read_pod
 from flowscale_operator.pod_store import PodStore
+
+
+APART_SECONDS = 0.2
+"""Between two watches: a server that ends each at once is not to be asked as fast as it answers."""
 
 
 class PodWatch:
@@ -44,6 +49,7 @@ class PodWatch:
                 version = await self._watch(version)
             except Expired:
                 return
+            await asyncio.sleep(APART_SECONDS)
 
     async def _watch(self, version: str) -> str:
         async for event in self._api.watch(self._path, {"resourceVersion": version}):
@@ -53,4 +59,4 @@ class PodWatch:
                 self._store.remove(event["object"]["metadata"]["name"])
             elif event["type"] != "BOOKMARK":
                 self._store.put(read_pod(event["object"]))
-            return version
+        return version

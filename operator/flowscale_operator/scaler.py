@@ -356,7 +356,8 @@ class Scaler:
                 gauge.labels(name).set(value)
         meters.draining.labels(name).set(draining)
         meters.ready.labels(name).set(1 if found[status.Kind.READY].holds else 0)
-        if self._telling.busy or not self._world.leadership.leading:
+        unread = self._seen is None and not self._fault and not self._missing
+        if self._telling.busy or unread or not self._world.leadership.leading:
             return
         known = snapshot.waiting is not None and snapshot.due is not None and snapshot.delayed is not None
         queued = (snapshot.waiting or 0) + (snapshot.due or 0) + (snapshot.delayed or 0) if known else None
