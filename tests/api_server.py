@@ -293,7 +293,7 @@ class ApiServer:
         at = parts.index("namespaces")
         resource, *rest = parts[at + 2 :]
         self._check_served(resource, request.path)
-        name, subresource = (rest + [""])[0] if rest else "", rest[1] if len(rest) > 1 else ""
+        name, subresource = [*rest, "", ""][:2]
         if request.method == "POST":
             return self._create(resource, body or {})
         if not name:
@@ -428,7 +428,7 @@ class ApiServer:
 
 
 @dataclass
-class _Answer(Exception):  # noqa: N818 - not an error of the server's own
+class _Answer(Exception):
     status: int
     message: str
     headers: dict[str, str] = field(default_factory=dict)

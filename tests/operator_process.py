@@ -122,9 +122,7 @@ class OperatorProcess:
                     continue  # a traceback; it is in the text
 
 
-def until(
-    found: Callable[[], Found | None], otherwise: Callable[[], str] = lambda: "it did not happen"
-) -> Found:
+def until(found: Callable[[], Found | None], otherwise: Callable[[], str] = lambda: "it did not happen") -> Found:
     """What `found` gives once it is true."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (value := found()):

@@ -27,7 +27,7 @@ class PlayedCluster:
 
     def __init__(self, api: ApiServer, *, removing: Callable[[str], None] = lambda name: None, seed: int = 1) -> None:
         self.removed: list[str] = []
-        self.sizes: list[int] = []  # the replicas of each change, in order
+        self.sizes: dict[str, list[int]] = {}  # of each Deployment, the replicas of each change, in order
         self.starts = True  # pods are started when they are made
         self.ends = True  # pods that are deleted go at once
         self._api = api
@@ -71,9 +71,9 @@ class PlayedCluster:
 
     def _changed(self, resource: str, kind: str, body: Object) -> None:
         if resource == "deployments" and kind != "DELETED":
-            size = body["spec"]["replicas"]
-            if not self.sizes or self.sizes[-1] != size:
-                self.sizes.append(size)
+            size, sizes = body["spec"]["replicas"], self.sizes.setdefault(body["metadata"]["name"], [])
+            if not sizes or sizes[-1] != size:
+                sizes.append(size)
             if body["metadata"]["generation"] != (body.get("status") or {}).get("observedGeneration"):
                 self._todo.put(body["metadata"]["name"])
 

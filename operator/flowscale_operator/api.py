@@ -73,9 +73,7 @@ class ApiClient:
         if session is not None:
             await session.close()
 
-    async def get(
-        self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = CALL_SECONDS
-    ) -> Object:
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, seconds: float = CALL_SECONDS) -> Object:
         """Raises ApiError."""
         return await self._call("GET", path, params=params, seconds=seconds)
 
@@ -201,4 +199,3 @@ def _kind(path: str) -> str:
 
 def _describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
-

@@ -1,11 +1,11 @@
 """What the Kubernetes API answers when it does not do what it was asked, as far as callers act differently on it.
 
-    ApiError
-    ├── ApiUnavailable   no answer, or none that decides (5xx, 429): it can be asked again later
-    ├── Missing          404: no such object, or no such kind of object
-    ├── Conflict         409: the object is no longer what the request said it was, or exists already
-    ├── Expired          410: a watch must begin anew with a list
-    └── Refused          any other 4xx: asking again does not help until a person mends something
+ApiError
+├── ApiUnavailable   no answer, or none that decides (5xx, 429): it can be asked again later
+├── Missing          404: no such object, or no such kind of object
+├── Conflict         409: the object is no longer what the request said it was, or exists already
+├── Expired          410: a watch must begin anew with a list
+└── Refused          any other 4xx: asking again does not help until a person mends something
 """
 
 from __future__ import annotations

@@ -61,9 +61,7 @@ class _Doubt:
 class ScaleDown:
     """Of one Deployment. One run at a time. `busy` gives what the last reading said of each pod."""
 
-    def __init__(
-        self, target: Target, grants: Grants, marker: Marker, leadership: Leadership, clock: Clock
-    ) -> None:
+    def __init__(self, target: Target, grants: Grants, marker: Marker, leadership: Leadership, clock: Clock) -> None:
         self._target = target
         self._grants = grants
         self._marker = marker
@@ -135,7 +133,9 @@ class ScaleDown:
         outcome = await self._last_looks(seen, still)
         if outcome.held_by or len(refused) == 0 or outcome.before - outcome.after >= number:
             return outcome
-        return Outcome(outcome.before, outcome.after, _some_busy(number - (outcome.before - outcome.after)), len(refused))
+        return Outcome(
+            outcome.before, outcome.after, _some_busy(number - (outcome.before - outcome.after)), len(refused)
+        )
 
     def _unfit(self, seen: DeploymentFacts, pods: list[PodFacts]) -> str:
         if seen.rolling:
@@ -230,5 +230,3 @@ def _all_busy(number: int) -> str:
 
 def _some_busy(number: int) -> str:
     return f"{number} more render"
-
-

@@ -1,4 +1,4 @@
-"""Kubernetes Events about WorkerScalers: what `kubectl describe` shows. One that happens again is counted, not repeated.
+"""Kubernetes Events about WorkerScalers: what `kubectl describe` shows. What happens again is counted, not repeated.
 
 What is known of earlier ones is in memory: after a new start the first of a kind is a new Event.
 """

@@ -86,7 +86,8 @@ class DeploymentFacts:
 def read_pod(pod: Mapping[str, Any]) -> PodFacts:
     """Of a pod as the API gives it."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    ready = next((each for each in status.get("conditions") or () if each.get("type") == "Ready"), {})
+    conditions: Sequence[Mapping[str, Any]] = status.get("conditions") or ()
+    ready = next((each for each in conditions if each.get("type") == "Ready"), {})
     annotations = metadata.get("annotations") or {}
     return PodFacts(
         name=metadata["name"],

@@ -116,7 +116,7 @@ class Host:
             self._home.call_soon_threadsafe(self._beat)
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _saw(self, type: str | None, meta: kopf.Meta, **_: Any) -> None:  # noqa: A002 - kopf's own name for it
+    async def _saw(self, type: str | None, meta: kopf.Meta, **_: Any) -> None:
         generation = int(meta.get("generation", 0))
         self._home.call_soon_threadsafe(self._touched, str(meta["name"]), generation, type == "DELETED")
 

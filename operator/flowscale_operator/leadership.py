@@ -178,4 +178,3 @@ def now_text(clock: Clock) -> str:
     """Now, as the API's MicroTime."""
     moment = datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
-

@@ -1,8 +1,8 @@
 """What is written on pods for those who remove pods: the ReplicaSet controller and the autoscalers of nodes. Pure.
 
-    granted   the lowest deletion cost there is
-    busy      the highest, and two annotations that keep node autoscalers away
-    neither   nothing
+granted   the lowest deletion cost there is
+busy      the highest, and two annotations that keep node autoscalers away
+neither   nothing
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REST_SECONDS = 15.0
 def wanted_marks(
     pods: Sequence[PodFacts], granted: Collection[str], busy: Collection[str], resting: Collection[str]
 ) -> dict[str, Mapping[str, str]]:
-    """What each pod that counts should carry, by name; `resting` were busy within REST_SECONDS and keep what they have."""
+    """What each pod that counts should carry, by name; `resting` were busy within REST_SECONDS and keep theirs."""
     wanted: dict[str, Mapping[str, str]] = {}
     for pod in pods:
         if not pod.counts:

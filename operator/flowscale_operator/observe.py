@@ -20,9 +20,7 @@ class View:
     strangers: frozenset[str] = frozenset()  # groups that render, of which no pod is known
 
 
-def put_together(
-    reading: Reading, seen: DeploymentFacts | None, pods: Mapping[str, PodFacts] | None
-) -> View:
+def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[str, PodFacts] | None) -> View:
     """`seen` and `pods` are None when they are not known. A pod that is on its way out is no worker any more: what it
     renders, it will finish, and nobody need be started for it."""
     workers = None if seen is None else seen.replicas
@@ -33,9 +31,7 @@ def put_together(
     next_due_ms = None if demand.next_due_ms is None else reading.asked_ms + demand.next_due_ms - demand.at_ms
     known = pods or {}
     busy = {
-        name: group.busy
-        for name, group in demand.groups.items()
-        if group.busy and name in known and known[name].counts
+        name: group.busy for name, group in demand.groups.items() if group.busy and name in known and known[name].counts
     }
     snapshot = Snapshot(
         at_ms=at_ms,
@@ -50,6 +46,8 @@ def put_together(
     return View(
         snapshot,
         busy,
-        frozenset(name for name, group in demand.groups.items() if group.draining and name in known and known[name].counts),
+        frozenset(
+            name for name, group in demand.groups.items() if group.draining and name in known and known[name].counts
+        ),
         frozenset(name for name, group in demand.groups.items() if group.busy and name not in known),
     )

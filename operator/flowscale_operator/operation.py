@@ -1,8 +1,8 @@
 """The operator, composed: what it reads, how often, and who gets to know.
 
-    queue ──wakes, demand──> Source ─┐
-    pods ──list, watch──> PodStore ──┼──> Scaler (one for each WorkerScaler) ──> Deployment, pods, status, Events
-    WorkerScalers ──> Catalogue ─────┘
+queue ──wakes, demand──> Source ─┐
+pods ──list, watch──> PodStore ──┼──> Scaler (one for each WorkerScaler) ──> Deployment, pods, status, Events
+WorkerScalers ──> Catalogue ─────┘
 """
 
 from __future__ import annotations

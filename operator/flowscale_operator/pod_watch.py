@@ -11,7 +11,6 @@ from flowscale_operator.api_errors import Expired
 from flowscale_operator.facts import read_pod
 from flowscale_operator.pod_store import PodStore
 
-
 APART_SECONDS = 0.2
 """Between two watches: a server that ends each at once is not to be asked as fast as it answers."""
 

@@ -41,9 +41,7 @@ class Rivals:
         for item in await self._items(self._autoscalers):
             reference = item["spec"].get("scaleTargetRef") or {}
             if reference.get("kind") == "Deployment":
-                names.setdefault(
-                    reference.get("name", ""), f"the HorizontalPodAutoscaler {item['metadata']['name']}"
-                )
+                names.setdefault(reference.get("name", ""), f"the HorizontalPodAutoscaler {item['metadata']['name']}")
         self._names, self.read_ms = names, asked_ms
 
     def of(self, deployment: str) -> str | None:

@@ -6,10 +6,11 @@ task, one of each kind at a time, so that a slow one delays neither the next loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from flowscale import logs
+from flowscale.clocks import iso_utc
 from flowscale.scaling import Decision, History, Limit, Reason, decide
 from flowscale_operator import marks, status
 from flowscale_operator.api_errors import ApiError, Conflict, Missing
@@ -194,18 +195,14 @@ class Scaler:
         if loose or due or self._grants.renewal_due:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
-    async def _keep_pods(
-        self, loose: set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]
-    ) -> None:
+    async def _keep_pods(self, loose: Set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]) -> None:
         if self._grants.renewal_due:
             await self._grants.renew_leaving()
         await self._grants.release(loose)
         if due and self._world.leadership.sure(0):
             await self._world.marker.mark(due, wanted)
 
-    def _begin(
-        self, view: View, standing: Standing, decision: Decision, now_ms: int, woken_at: float | None
-    ) -> None:
+    def _begin(self, view: View, standing: Standing, decision: Decision, now_ms: int, woken_at: float | None) -> None:
         present, wanted = view.snapshot.workers, decision.wanted
         if present is None or wanted is None:
             return
@@ -291,7 +288,7 @@ class Scaler:
         now_ms = self._world.clock.now_ms()
         if seen is not None:
             self._seen = replace(seen, replicas=after, read_ms=now_ms)
-        self._change = Change(now_ms, before, after, str(decision.reason), message, limited_by)
+        self._change = Change(iso_utc(now_ms), before, after, str(decision.reason), message, limited_by)
         self._count(before, after, decision, limited_by, applied=True)
         _log.info(
             "scale.changed",
@@ -316,7 +313,7 @@ class Scaler:
             return
         self._would = would
         message = f"DryRun: {decision.message}"
-        self._change = Change(now_ms, present, wanted, str(decision.reason), message, str(decision.limited_by))
+        self._change = Change(iso_utc(now_ms), present, wanted, str(decision.reason), message, str(decision.limited_by))
         self._count(present, wanted, decision, str(decision.limited_by), applied=False)
         _log.info("scale.would_change", message, scaler=self.spec.name, before=present, after=wanted)
         self._telling.start(self._world.events.post(self.spec, "WouldScale", message))
@@ -345,9 +342,7 @@ class Scaler:
             _log.info("scaler.source", healthy.message, scaler=self.spec.name, reason=reason)
             self._telling.start(self._world.events.post(self.spec, reason, healthy.message, warning=not source))
 
-    def _report(
-        self, view: View, found: Mapping[status.Kind, status.Condition], draining: int, now_ms: int
-    ) -> None:
+    def _report(self, view: View, found: Mapping[status.Kind, status.Condition], draining: int, now_ms: int) -> None:
         snapshot, meters, name = view.snapshot, self._world.meters, self.spec.name
         current = snapshot.workers
         desired = current if self._desired is None else self._desired
@@ -372,7 +367,7 @@ class Scaler:
             conditions=found,
             change=self._change,
         )
-        fresh = status.build(report, self._written, now_ms)
+        fresh = status.build(report, self._written, iso_utc(now_ms))
         since = self._world.clock.monotonic() - self._written_at
         if status.worth_writing(fresh, self._written, since):
             self._written_at = self._world.clock.monotonic()

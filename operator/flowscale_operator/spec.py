@@ -44,7 +44,7 @@ class ScalerSpec:
 
 
 def read_spec(body: Mapping[str, Any]) -> ScalerSpec:
-    """Of a WorkerScaler as the API gives it. What the schema rules out becomes a `fault`: the CRD may be an older one."""
+    """Of a WorkerScaler as the API gives it. What the schema rules out is a `fault`: the CRD may be an older one."""
     metadata, spec = body["metadata"], body.get("spec") or {}
     fault, policy, mode = "", Policy(minimum=0, maximum=1), Mode.PAUSED
     try:

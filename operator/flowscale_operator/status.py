@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from flowscale.clocks import iso_utc
-
 
 class Kind(StrEnum):
     """The types of conditions, each with what it answers."""
@@ -38,7 +36,7 @@ class Condition:
 class Change:
     """A change of the number of replicas that was made; in DryRun, that would have been."""
 
-    at_ms: int
+    moment: str  # ISO 8601, UTC
     before: int
     after: int
     reason: str
@@ -68,8 +66,8 @@ AGE_SECONDS = 30.0
 """Between two writes that only say how long the oldest job has waited by now."""
 
 
-def build(report: Report, before: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """The status to write over `before`; what is not known is taken away."""
+def build(report: Report, before: Mapping[str, Any], moment: str) -> dict[str, Any]:
+    """The status to write over `before`; what is not known is taken away. `moment` is now (ISO 8601, UTC)."""
     change = report.change
     status: dict[str, Any] = {
         "observedGeneration": report.generation,
@@ -80,11 +78,11 @@ def build(report: Report, before: Mapping[str, Any], now_ms: int) -> dict[str, A
         "queued": report.queued,
         "oldestWaitSeconds": None if report.oldest_wait_ms is None else report.oldest_wait_ms // 1000,
         "lastDecision": before.get("lastDecision"),
-        "conditions": _conditions(report, before.get("conditions") or (), now_ms),
+        "conditions": _conditions(report, before.get("conditions") or (), moment),
     }
     if change is not None:
         status["lastDecision"] = {
-            "time": iso_utc(change.at_ms),
+            "time": change.moment,
             "from": change.before,
             "to": change.after,
             "reason": change.reason,
@@ -108,17 +106,17 @@ def worth_writing(status: Mapping[str, Any], before: Mapping[str, Any], seconds:
     return changed != {"oldestWaitSeconds"} or seconds >= AGE_SECONDS
 
 
-def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now_ms: int) -> list[dict[str, Any]]:
+def _conditions(report: Report, before: Sequence[Mapping[str, Any]], moment: str) -> list[dict[str, Any]]:
     known = {each.get("type"): each for each in before}
     return [
-        _condition(kind, report.conditions[kind], report.generation, known.get(kind.value), now_ms)
+        _condition(kind, report.conditions[kind], report.generation, known.get(kind.value), moment)
         for kind in Kind
         if kind in report.conditions
     ]
 
 
 def _condition(
-    kind: Kind, condition: Condition, generation: int, before: Mapping[str, Any] | None, now_ms: int
+    kind: Kind, condition: Condition, generation: int, before: Mapping[str, Any] | None, moment: str
 ) -> dict[str, Any]:
     status = "Unknown" if condition.holds is None else str(condition.holds)
     since = before.get("lastTransitionTime") if before is not None and before.get("status") == status else None
@@ -128,5 +126,5 @@ def _condition(
         "reason": condition.reason,
         "message": condition.message,
         "observedGeneration": generation,
-        "lastTransitionTime": since or f"{iso_utc(now_ms)[:19]}Z",
+        "lastTransitionTime": since or f"{moment[:19]}Z",
     }

@@ -75,5 +75,5 @@ def surely_first(pods: Sequence[PodFacts], number: int, granted: Collection[str]
 
 
 def several_versions(pods: Sequence[PodFacts]) -> bool:
-    """Whether pods of more than one ReplicaSet count: a rollout, of which the Deployment controller chooses whose go."""
+    """Whether pods of more than one ReplicaSet count: in a rollout nobody can say whose go."""
     return len({pod.replica_set for pod in pods if pod.counts}) > 1
