@@ -425,12 +425,6 @@ class OperatorSettings(Group):
         pattern=_KUBERNETES_NAME,
         description="Its own namespace, which Kubernetes' downward API gives it (metadata.namespace).",
     )
-    pod_name: str | None = Field(
-        None,
-        alias="POD_NAME",
-        pattern=_KUBERNETES_NAME,
-        description="Its own pod, likewise (metadata.name). Unset: the name of the machine and a number.",
-    )
     selector: str = Field(
         "",
         alias="FLOWSCALE_OPERATOR_SELECTOR",

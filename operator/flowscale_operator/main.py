@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -40,10 +41,11 @@ async def operate(settings: Settings) -> None:
     connection = log_in()
     chosen = settings.operator
     namespace = chosen.namespace or chosen.pod_namespace or connection.default_namespace or "default"
+    pod = settings.worker.group or f"{os.uname().nodename}-{os.getpid()}"
     clock = SystemClock()
     queue = open_scaling_queue(settings.redis, QueuePolicy(), clock)
     try:
-        await Operation(chosen, queue, log_in, namespace, clock).run(stop)
+        await Operation(chosen, queue, log_in, namespace, pod, clock).run(stop)
     finally:
         await queue.close()
 

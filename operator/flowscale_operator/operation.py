@@ -8,7 +8,6 @@ WorkerScalers ──> Catalogue ─────┘
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
 
@@ -52,7 +51,7 @@ _log = logs.get("operator")
 
 
 class Operation:
-    """One operator process. Made in the loop it runs in."""
+    """One operator process, in the `pod` of that name. Made in the loop it runs in."""
 
     def __init__(
         self,
@@ -60,9 +59,9 @@ class Operation:
         queue: ScalingQueue,
         log_in: Callable[[], kopf.ConnectionInfo],
         namespace: str,
+        pod: str,
         clock: Clock,
     ) -> None:
-        pod = settings.pod_name or f"{os.uname().nodename}-{os.getpid()}"
         identity = f"{pod}/{token_hex(4)}"
         self._clock = clock
         self._health = health = Health(clock)

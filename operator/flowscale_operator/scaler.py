@@ -65,7 +65,7 @@ class Scaler:
         self._ready_told = ""
         self._source_told = True
         self._reading, self._acting = Single("target"), Single("scale")
-        self._marking, self._telling = Single("marks"), Single("status")
+        self._marking, self._renewing, self._telling = Single("marks"), Single("grants"), Single("status")
 
     def respec(self, spec: ScalerSpec) -> None:
         """It may have been changed by a person."""
@@ -87,7 +87,7 @@ class Scaler:
 
     async def stop(self) -> None:
         """Begin nothing more, and end what has begun."""
-        for task in (self._reading, self._acting, self._marking, self._telling):
+        for task in (self._reading, self._acting, self._marking, self._renewing, self._telling):
             await task.cancel()
 
     def look(self, reading: Reading, owner: ScalerSpec, woken_at: float | None) -> None:
@@ -183,21 +183,21 @@ class Scaler:
         now = self._world.clock.monotonic()
         self._busy_at |= dict.fromkeys(view.busy, now)
         self._busy_at = {name: at for name, at in self._busy_at.items() if now - at < marks.REST_SECONDS}
+        self._grants.forget_gone(pods)
+        if self._grants.renewal_due and not self._renewing.busy:
+            self._renewing.start(self._grants.renew_leaving())
         if self._marking.busy or self._acting.busy:
             return
-        self._grants.forget_gone(pods)
         keep = self._grants.all | self._completing
         loose = (view.draining - keep) | set(self._grants.overdue(pods))
         wanted = {}
         if view.snapshot.busy is not None:
             wanted = marks.wanted_marks(list(pods.values()), keep - loose, view.busy, self._busy_at)
         due = {name: want for name, want in wanted.items() if marks.changes(pods[name], want)}
-        if loose or due or self._grants.renewal_due:
+        if loose or due:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
     async def _keep_pods(self, loose: Set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]) -> None:
-        if self._grants.renewal_due:
-            await self._grants.renew_leaving()
         await self._grants.release(loose)
         if due and self._world.leadership.sure(0):
             await self._world.marker.mark(due, wanted)
