@@ -68,6 +68,25 @@ class Fault:
     headers: dict[str, str]
 
 
+class Hold:
+    """The first request that matches is kept, from when `reached` is set until `let_go`."""
+
+    def __init__(self, pattern: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.pattern = re.compile(pattern)
+        self.reached = threading.Event()
+        self.dropped = False
+        self.gate = asyncio.Event()
+        self._loop = loop
+
+    def wait(self) -> None:
+        assert self.reached.wait(PATIENCE_SECONDS), f"no request matched {self.pattern.pattern}"
+
+    def let_go(self, *, drop: bool = False) -> None:
+        """Carry it out now; or never, if `drop`."""
+        self.dropped = drop
+        self._loop.call_soon_threadsafe(self.gate.set)
+
+
 @dataclass(frozen=True)
 class Request:
     """One that came in, and how it was answered; `at` is of the server's loop."""
@@ -89,17 +108,18 @@ class _Event:
 
 
 class ApiServer:
-    """`absent` resources are not served until `serve` is called with them."""
+    """KEDA is not installed until `serve` is called with it."""
 
-    def __init__(self, absent: tuple[str, ...] = ("scaledobjects",)) -> None:
+    def __init__(self) -> None:
         self.requests: list[Request] = []
-        self._absent = set(absent)
+        self._absent = {"scaledobjects"}
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
         self._oldest = 0
         self._history: list[_Event] = []
         self._lock = threading.RLock()
         self._faults: list[Fault] = []
+        self._holds: list[Hold] = []
         self._listeners: list[Callable[[str, str, Object], None]] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server", daemon=True)
@@ -168,10 +188,20 @@ class ApiServer:
         """As if its CRD were installed now."""
         self._absent.discard(resource)
 
+    def absent(self, resource: str) -> None:
+        """As if its CRD were not installed."""
+        self._absent.add(resource)
+
     def fail(self, pattern: str, status: int, times: int = 1, **headers: str) -> None:
         """Answer requests `METHOD /path` that match so; status 0: carry them out and cut the connection."""
         words = {name.replace("_", "-"): value for name, value in headers.items()}
         self._faults.append(Fault(re.compile(pattern), status, times, words))
+
+    def hold(self, pattern: str) -> Hold:
+        """Keep the next request that matches `METHOD /path user-agent`, before it is carried out."""
+        hold = Hold(pattern, self._loop)
+        self._holds.append(hold)
+        return hold
 
     def mend(self) -> None:
         """No more faults."""
@@ -261,6 +291,13 @@ class ApiServer:
         text = await request.text()
         body: Object | None = json.loads(text) if text else None
         words = f"{request.method} {request.path}"
+        caller = f"{words} {request.headers.get('User-Agent', '')}"
+        hold = next((each for each in self._holds if not each.reached.is_set() and each.pattern.search(caller)), None)
+        if hold is not None:
+            hold.reached.set()
+            await hold.gate.wait()
+            if hold.dropped:
+                raise web.HTTPServiceUnavailable
         fault = next((each for each in self._faults if each.times > 0 and each.pattern.search(words)), None)
         if fault is not None:
             fault.times -= 1

@@ -30,6 +30,7 @@ class PlayedCluster:
         self.sizes: dict[str, list[int]] = {}  # of each Deployment, the replicas of each change, in order
         self.starts = True  # pods are started when they are made
         self.ends = True  # pods that are deleted go at once
+        self.most = 10**6  # pods that can exist at once: a quota
         self._api = api
         self._removing = removing
         self._random = random.Random(seed)
@@ -80,7 +81,8 @@ class PlayedCluster:
     def _live(self) -> None:
         try:
             while (name := self._todo.get()) is not None:
-                self._sync(name)
+                if any(each["metadata"]["name"] == name for each in self._api.all("deployments")):
+                    self._sync(name)
         except BaseException as fault:  # noqa: BLE001 - raised in the test's own thread, by __exit__
             self.fault = fault
 
@@ -88,14 +90,14 @@ class PlayedCluster:
         deployment = self._api.get("deployments", name)
         wanted = deployment["spec"]["replicas"]
         active = [pod for pod in self.pods(name) if "deletionTimestamp" not in pod["metadata"]]
-        for _ in range(wanted - len(active)):
+        for _ in range(min(wanted, self.most) - len(active)):
             self._make(deployment)
         for pod in sorted(active, key=self._order)[: max(0, len(active) - wanted)]:
             self._delete(pod["metadata"]["name"])
         status = {
             "observedGeneration": deployment["metadata"]["generation"],
-            "replicas": wanted,
-            "updatedReplicas": wanted,
+            "replicas": min(wanted, self.most),
+            "updatedReplicas": min(wanted, self.most),
         }
         self._api.change("deployments", name, {"status": status})
 

@@ -44,17 +44,20 @@ MERGE = "application/merge-patch+json"
 
 
 class ApiClient:
-    """For one event loop. `log_in` gives the connection; `told` hears of each answer: method, what kind, status."""
+    """For one event loop. `log_in` gives the connection; `told` hears of each answer: method, what kind, status.
+    `agent` is by what name the server's audit knows the caller."""
 
     def __init__(
         self,
         log_in: Callable[[], kopf.ConnectionInfo],
         clock: Clock,
         told: Callable[[str, str, int], None] = lambda method, kind, status: None,
+        agent: str = "flowscale-operator",
     ) -> None:
         self._log_in = log_in
         self._clock = clock
         self._told = told
+        self._agent = agent
         self._session: aiohttp.ClientSession | None = None
         self._connection: kopf.ConnectionInfo | None = None
         self._logged_in_at = 0.0
@@ -156,7 +159,7 @@ class ApiClient:
                 self._connection = connection
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context(), keepalive_timeout=60),
-                    headers={**headers(connection), "Accept": "application/json", "User-Agent": "flowscale-operator"},
+                    headers={**headers(connection), "Accept": "application/json", "User-Agent": self._agent},
                     proxy=connection.proxy_url,
                     trust_env=connection.trust_env,
                 )

@@ -15,6 +15,7 @@ _LIMITS = {
     Limit.STEP_UP: "spec.scaleUp.maxStep allows no more at once",
     Limit.STEP_DOWN: "spec.scaleDown.maxStepPercent allows no more at once",
     Limit.IDLE_TIME: "Fewer would do, once that has been so for spec.scaleDown.idleSeconds",
+    Limit.GATHERING: "Fewer would do, and more workers are about to leave together",
 }
 
 

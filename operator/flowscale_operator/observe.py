@@ -18,6 +18,7 @@ class View:
     busy: Mapping[str, int] = field(default_factory=dict)  # of pods that count: the executions they hold
     draining: frozenset[str] = frozenset()  # of pods that count
     strangers: frozenset[str] = frozenset()  # groups that render, of which no pod is known
+    slots: int = 1  # renders that one pod does at once, as far as they said
 
 
 def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[str, PodFacts] | None) -> View:
@@ -42,7 +43,11 @@ def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[s
         busy=None if pods is None else len(busy),
         oldest_wait_ms=demand.oldest_wait_ms,
         workers=workers,
+        renders=None if pods is None else sum(busy.values()),
+        line=demand.line,
+        running=demand.running,
     )
+    slots = max((group.slots for name, group in demand.groups.items() if name in known), default=1)
     return View(
         snapshot,
         busy,
@@ -50,4 +55,5 @@ def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[s
             name for name, group in demand.groups.items() if group.draining and name in known and known[name].counts
         ),
         frozenset(name for name, group in demand.groups.items() if group.busy and name not in known),
+        max(1, slots),
     )

@@ -66,7 +66,7 @@ class Operation:
         self._clock = clock
         self._health = health = Health(clock)
         self._meters = meters = Meters(health)
-        self._api = api = ApiClient(log_in, clock, meters.request)
+        self._api = api = ApiClient(log_in, clock, meters.request, f"flowscale-operator/{pod}")
         self._source = Source(queue, clock)
         self._pods = PodStore()
         self._watch = PodWatch(api, namespace, self._pods, clock, lambda: health.done("pods"))
@@ -163,7 +163,10 @@ class Operation:
     def _enough(self, jobs: int) -> bool:
         """Whether every WorkerScaler is at its most with so many jobs."""
         policies = [scaler.spec.policy for scaler in self._scalers.values()]
-        return all(jobs >= policy.maximum * policy.jobs_per_worker for policy in policies)
+        return all(
+            policy.jobs_per_worker is not None and jobs >= policy.maximum * policy.jobs_per_worker
+            for policy in policies
+        )
 
     async def _look_for_strangers(self, reading: Reading) -> None:
         """Workers that render and whose pods nobody has seen: the watch of pods may be deaf."""

@@ -35,9 +35,6 @@ AFTER_TAKEOVER_SECONDS = 30.0
 HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """Rests after scale-downs in a row that were held."""
 
-UNENDING_MS = 10**12
-"""An idle time that never ends: a decision with it remembers the demand and asks for nothing less."""
-
 _log = logs.get("operator")
 
 
@@ -146,14 +143,9 @@ class Scaler:
         self._completing = frozenset()
         if self.spec.mode is Mode.PAUSED or self._seen is None or not standing.ready.holds:
             return None
-        policy, history = self.spec.policy, self._history
-        decision = decide(view.snapshot, policy, history, now_ms)
-        if decision.reason is Reason.IDLE and self.spec.mode is Mode.AUTO:
-            # It is wanted in each round until it is done: only then does the next wait begin.
-            unending = replace(policy, idle_ms=UNENDING_MS)
-            self._history = decide(view.snapshot, unending, history, now_ms).history
-        else:
-            self._history = decision.history
+        policy = replace(self.spec.policy, renders_per_worker=view.slots)
+        decision = decide(view.snapshot, policy, self._history, now_ms)
+        self._history = decision.history
         return self._half_done(view, decision, now_ms) or decision
 
     def _half_done(self, view: View, decision: Decision, now_ms: int) -> Decision | None:
@@ -270,10 +262,7 @@ class Scaler:
         if outcome.held_by:
             message = f"From {outcome.before} to {outcome.after} workers: {outcome.held_by}. {message}"
             limited_by = "Busy"
-        else:
-            self._history = History()  # the next step down waits its own time
-        seen = self._seen
-        await self._changed(seen, outcome.before, outcome.after, decision, message, limited_by)
+        await self._changed(self._seen, outcome.before, outcome.after, decision, message, limited_by)
 
     async def _changed(
         self,

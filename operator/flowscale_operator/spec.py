@@ -77,10 +77,11 @@ def _policy(spec: Mapping[str, Any]) -> Policy:
     return Policy(
         minimum=replicas.get("min", 0),
         maximum=replicas.get("max", 4),
-        jobs_per_worker=target.get("jobsPerReplica", 1),
+        jobs_per_worker=target.get("jobsPerReplica"),
         max_step_up=up.get("maxStep", 100),
         idle_ms=down.get("idleSeconds", 60) * 1000,
         max_step_down_percent=down.get("maxStepPercent", 100),
+        max_wait_ms=target["maxWaitSeconds"] * 1000 if "maxWaitSeconds" in target else None,
     )
 
 

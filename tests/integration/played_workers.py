@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
@@ -64,9 +65,17 @@ class PlayedWorkers:
             if "deletionTimestamp" in pod["metadata"] and name not in self._held and self._random.random() < 0.02:
                 self._api.delete("pods", name)
 
-    def finish_all(self) -> None:
+    @property
+    def holders(self) -> set[str]:
+        """The pods that render."""
+        with self._lock:
+            return set(self._held)
+
+    def finish_all(self, but: Collection[str] = ()) -> None:
+        """All renders end but those of the pods named."""
         for name, held in list(self._held.items()):
-            self._finish(name, held)
+            if name not in but:
+                self._finish(name, held)
 
     def _fetch(self, name: str) -> None:
         with self._lock:  # so that `gone` sees either no job, or the job

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
 from pathlib import Path
 
 from api_server import ApiServer
-from flowscale.clocks import SystemClock
-from flowscale.queues.base import QueuePolicy
-from flowscale.queues.redis import open_job_queue
-from flowscale.settings import RedisSettings
-from flowscale.testing import a_job
+from integration.operator_site import enqueue
 from integration.played_workers import PlayedWorkers, sizes_fell
 from operator_process import OperatorProcess, scaler
 from played_cluster import PlayedCluster
@@ -27,20 +22,6 @@ DEPLOYMENTS = tuple(f"worker-{letter}" for letter in "abcdef")
 
 HANG_SECONDS = 900.0
 """Six times as long as it takes."""
-
-
-def enqueue(settings: RedisSettings, count: int) -> None:
-    """So many jobs, as a gateway does."""
-
-    async def go() -> None:
-        queue = open_job_queue(settings, QueuePolicy(max_waiting=100_000), SystemClock())
-        try:
-            for _ in range(count):
-                await queue.enqueue(a_job(created_ms=SystemClock().now_ms()))
-        finally:
-            await queue.close()
-
-    asyncio.run(go())
 
 
 def race(api: ApiServer, redis: RedisServer, folder: Path) -> PlayedWorkers:
