@@ -28,7 +28,8 @@ from aiohttp import web
 
 NAMESPACE = "media"
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
+"""As in operator_process.py."""
 
 Object = dict[str, Any]
 

@@ -17,7 +17,8 @@ from typing import Any, Self, TypeVar
 from api_server import NAMESPACE, ApiServer
 from redis_server import RedisServer
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
+"""When waiting for something that must happen: far beyond what it takes, so that only a hang ends it."""
 
 Found = TypeVar("Found")
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-from api_server import ApiServer, Object
+from api_server import PATIENCE_SECONDS, ApiServer, Object
 
 LABELS = {"app.kubernetes.io/component": "worker"}
 
@@ -46,7 +46,7 @@ class PlayedCluster:
 
     def __exit__(self, *_: object) -> None:
         self._todo.put(None)
-        self._thread.join(30)
+        self._thread.join(PATIENCE_SECONDS)
         assert self.fault is None, repr(self.fault)
 
     def deploy(self, name: str, replicas: int, labels: Object | None = None) -> Object:

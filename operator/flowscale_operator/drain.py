@@ -1,4 +1,4 @@
-"""Scaling down: asks first, then removes exactly those who agreed (ADR 0010).
+"""Scaling down: asks first, then removes exactly those who agreed (ADR 0013).
 
     read      the Deployment and its pods, fresh; no rollout, and as many pods as replicas
     ask       the queue for grants, in the order in which the ReplicaSet controller deletes

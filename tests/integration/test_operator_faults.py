@@ -1,4 +1,4 @@
-"""What the operator does while the queue, the API or itself fails: it holds what it does not know, and goes on after."""
+"""What the operator does while the queue, the API or itself fails: it holds what it does not know, and goes on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ def test_a_frozen_queue_is_no_empty_one(place: Site) -> None:
 def test_a_lost_wake_up_call_costs_a_moment(place: Site) -> None:
     """Without pub/sub it looks once a second."""
     with place.redis.admin() as admin:
-        admin.config_set("client-output-buffer-limit", "pubsub 1 1 1")
         place.leading()
         admin.execute_command("ACL", "SETUSER", "default", "-subscribe", "-psubscribe")
         admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
