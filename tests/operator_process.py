@@ -26,7 +26,7 @@ sys.modules["kubernetes"] = None
 from flowscale_operator.main import run
 run()
 """
-"""`flowscale-operator`, without a package that other tests need and kopf would load, and that its image does not hold."""
+"""`flowscale-operator`, without a package that other tests need, and its image does not hold: kopf would load it."""
 
 Found = TypeVar("Found")
 

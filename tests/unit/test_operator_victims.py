@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from flowscale_operator.marks import BUSY, GRANTED, LOWEST_COST, NONE, changes, 
 from flowscale_operator.victims import class_of, in_order, next_to_ask, several_versions, surely_first
 
 
-def pod(name: str, **facts: object) -> PodFacts:
+def pod(name: str, **facts: Any) -> PodFacts:
     """One that runs, is ready, and carries no mark."""
     whole = PodFacts(
         name=name,
@@ -28,10 +29,10 @@ def pod(name: str, **facts: object) -> PodFacts:
         restarts=0,
         terminating=False,
     )
-    return replace(whole, **facts)  # type: ignore[arg-type] - the fields are named where they are used
+    return replace(whole, **facts)
 
 
-def granted(name: str, **facts: object) -> PodFacts:
+def granted(name: str, **facts: Any) -> PodFacts:
     return pod(name, marks={COST: str(LOWEST_COST)}, **facts)
 
 
