@@ -66,12 +66,12 @@ class Site:
         """As many jobs, and a worker that renders each."""
         self.enqueue(jobs)
         self.until_replicas(jobs)
-        until(lambda: self.workers.tick(ends=0.0) or self.workers.busy == jobs)
+        until(lambda: self.workers.ticked(ends=0.0).busy == jobs)
 
     def start_more(self, jobs: int) -> None:
         """As `start`, with workers that are there already."""
         self.enqueue(jobs)
-        until(lambda: self.workers.tick(ends=0.0) or self.workers.busy == jobs)
+        until(lambda: self.workers.ticked(ends=0.0).busy == jobs)
 
     # --- the cluster
 

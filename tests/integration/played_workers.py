@@ -12,7 +12,7 @@ import random
 import threading
 from collections.abc import Collection
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 from api_server import ApiServer
 from flowscale.clocks import SystemClock
@@ -76,6 +76,11 @@ class PlayedWorkers:
         for name, held in list(self._held.items()):
             if name not in but:
                 self._finish(name, held)
+
+    def ticked(self, *, ends: float) -> Self:
+        """After a tick."""
+        self.tick(ends=ends)
+        return self
 
     def _fetch(self, name: str) -> None:
         with self._lock:  # so that `gone` sees either no job, or the job

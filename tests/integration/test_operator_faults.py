@@ -164,7 +164,7 @@ def test_jobs_that_come_while_workers_are_asked_stop_it(place: Site) -> None:
     place.enqueue(3)
     operator.until("scale.changed")
     hold.let_go()
-    until(lambda: place.workers.tick(ends=0.0) or place.workers.busy == 3, lambda: operator.log)
+    until(lambda: place.workers.ticked(ends=0.0).busy == 3, lambda: operator.log)
     assert place.cluster.sizes["worker"] == [0, 3]
 
 

@@ -91,7 +91,7 @@ def test_what_a_killed_operator_had_begun_is_undone_when_it_is_needed(place: Sit
     first.kill()
     place.enqueue(3)
     place.leading("operator-2")
-    until(lambda: place.workers.tick(ends=0.0) or place.workers.busy == 3)
+    until(lambda: place.workers.ticked(ends=0.0).busy == 3)
     assert place.cluster.sizes["worker"] == [0, 3]
     place.workers.finish_all()
 

@@ -205,7 +205,7 @@ def test_pods_that_cannot_be_made_do_not_hold_the_rest(place: Site) -> None:
     place.cluster.most = 3
     place.enqueue(10)
     place.until_replicas(10)
-    until(lambda: place.workers.tick(ends=0.5) or place.workers.done == 10)
+    until(lambda: place.workers.ticked(ends=0.5).done == 10)
     place.until_replicas(0)
 
 
