@@ -214,9 +214,10 @@ class SecureRedis:
 class Gate:
     """A source that renders wait for until `open` (gate_server.py); `url` is for `inputFileUrl`."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, node: str | None = None) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.node = node
         self.url = f"http://gate.{namespace}.svc:{gate_server.PORT}/clip.mp4"
 
     def start(self, clip: Path) -> None:
@@ -225,7 +226,7 @@ class Gate:
         self.cluster.apply(self.namespace, secret("gate", files))
         container = {"image": OURS, "command": ["python", "/gate/gate_server.py"]}
         volumes: dict[str, Any] = {"/gate": {"secret": {"secretName": "gate"}}, "/tmp": {"emptyDir": {}}}
-        deployed(self.cluster, self.namespace, "gate", container, gate_server.PORT, volumes)
+        deployed(self.cluster, self.namespace, "gate", container, gate_server.PORT, volumes, self.node)
 
     def open(self) -> None:
         (pod,) = self.cluster.core.list_namespaced_pod(self.namespace, label_selector="app=gate").items

@@ -1,0 +1,28 @@
+"""Whether workers were removed that rendered, judged by the records of jobs and of pods alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+
+def moment(text: str) -> float:
+    """Unix seconds of a time in an answer of the service."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def busy_removals(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each worker whose end began (`removals`: pod and Unix seconds) in the middle of an execution."""
+    return [
+        f"{pod} was removed {at - moment(attempt['startedAt']):.1f} s after it had begun {job['jobId']}"
+        for job in jobs
+        for attempt in job["attempts"]
+        for pod, at in removals.items()
+        if pod in attempt["worker"] and moment(attempt["startedAt"]) < at < moment(attempt["endedAt"])
+    ]
+
+
+def begun_again(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that took more than one execution, or whose only one did not succeed."""
+    return [job for job in jobs if job["status"] != "done" or [each.get("code") for each in job["attempts"]] != [None]]
