@@ -24,8 +24,12 @@ LEASE = "flowscale-operator"
 
 def scaled(*, least: int = 0, most: int = 6, idle_seconds: int = 5, **changes: Any) -> dict[str, Any]:
     """Values of a release with an operator."""
-    scaling = {"mode": "operator", "minReplicas": least, "maxReplicas": most, "idleSeconds": idle_seconds}
-    return merged(merged(SMALL, {"autoscaling": scaling}), changes)
+    own = {
+        "autoscaling": {"mode": "operator", "minReplicas": least, "maxReplicas": most, "idleSeconds": idle_seconds},
+        # Many workers begin at once on the processors of one machine: that must not look like a source that hangs.
+        "worker": {"probeTimeoutSeconds": 300},
+    }
+    return merged(merged(SMALL, own), changes)
 
 
 class Scaler:

@@ -23,6 +23,12 @@ def busy_removals(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any
     ]
 
 
-def begun_again(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that took more than one execution, or whose only one did not succeed."""
-    return [job for job in jobs if job["status"] != "done" or [each.get("code") for each in job["attempts"]] != [None]]
+def begun_again(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each job that is not done, or took more than one execution."""
+    found = []
+    for job in jobs:
+        codes = [attempt.get("code") for attempt in job["attempts"]]
+        if job["status"] != "done" or codes != [None]:
+            told = [attempt.get("message") for attempt in job["attempts"]]
+            found.append(f"{job['jobId']} is {job['status']} after {codes}: {told}")
+    return found

@@ -18,6 +18,7 @@ from e2e.programs import run
 from e2e.renders import Service
 from e2e.scalers import scaler_of
 from e2e.tables import Figures
+from e2e.verdicts import begun_again
 from e2e.waiting import until
 
 RENDERS = 4
@@ -98,7 +99,7 @@ def _finish(spread: Fleet, leaving: list[str], figures: Figures) -> None:
     """All renders end; each was done by the worker that had begun it, those that were told to leave among them."""
     spread.gate.open()
     jobs = spread.service.wait_for_all(spread.jobs)
-    assert [job for job in jobs if [each.get("code") for each in job["attempts"]] != [None]] == []
+    assert begun_again(jobs) == []
     hands = {job["attempts"][0]["worker"] for job in jobs}
     assert all(any(pod in hand for hand in hands) for pod in leaving), (leaving, hands)
     figures.note(f"  of {len(jobs)} renders ended by workers that had been told to leave", f"{len(leaving)}")
