@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-unit test-contract test-integration test-chart e2e e2e-long soak check \
-	format generate bench bench-render bench-queue bench-files bench-chaos images clean
+	format generate bench bench-render bench-queue bench-files bench-chaos bench-scaling images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -49,7 +49,7 @@ e2e: ## the images and the chart on a kind cluster of their own (or that of KUBE
 	@scripts/bootstrap python ffmpeg clips openssl helm
 	scripts/cluster run $(bin)/pytest tests/e2e --ignore tests/e2e/long $(ARGS)
 
-e2e-long: ## lost pods, a lost node, a killed queue and rolled gateways on a kind cluster; takes about twenty
+e2e-long: ## lost pods and nodes, a killed queue, rolled gateways, and all that may befall an operator; takes about an hour
 	@scripts/bootstrap python ffmpeg clips openssl helm
 	scripts/cluster run $(bin)/pytest tests/e2e/long $(ARGS)
 
@@ -96,6 +96,10 @@ bench-files: ## measures uploads to a bucket beside raw ones, and the gateway's 
 bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
 	@scripts/bootstrap python redis
 	PYTHONPATH=tests $(bin)/python -m bench.chaos $(ARGS)
+
+bench-scaling: ## measures the operator on a kind cluster: from a job to its replica, and what it takes at rest
+	@scripts/bootstrap python ffmpeg clips openssl helm
+	PYTHONPATH=tests scripts/cluster run $(bin)/python -m bench.scaling $(ARGS)
 
 images: ## builds the three images with Docker or buildah, prints their sizes, and looks up known vulnerabilities
 	@scripts/bootstrap python
