@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx2
@@ -54,8 +55,12 @@ class Service:
         return path
 
     def execute(self, **request: Any) -> str:
-        """The id of the job that was accepted. Asked once: a second answer would be a second job."""
-        answer = self.http.post("/api/execute", json=request)
+        """The id of the job that was accepted. Asked again under one key, so that a second answer is the same job."""
+        key = {"Idempotency-Key": token_hex(16)}
+        answer = until(
+            lambda: self._ask_again(lambda: self.http.post("/api/execute", json=request, headers=key)),
+            f"{self.url} to take a job",
+        )
         assert answer.status_code == 202, answer.text
         job_id: str = answer.json()["jobId"]
         return job_id
