@@ -7,7 +7,8 @@
 -- ARGV  1  now      2  waiting jobs that are told one by one
 -- Result {now, paused, waiting, due, delayed, when the next retry is due or empty, notes of the heads of the lines, notes of
 --        the first jobs that wait, ids of the jobs that run, their notes, groups that are draining and until when, reports,
---        when each came, profiles and what was learned}. A note that is not there is nil.
+--        when each came, profiles and what was learned}. A note that is not there is nil. Those of the jobs that wait are
+--        one text, each ended by a line feed: hundreds of answers would be dear to read.
 -- Guarantees: writes nothing; one instant.
 local now = ARGV[1]
 if now == '' then
@@ -35,11 +36,13 @@ for index = 2, 4 do
         for _, id in ipairs(first) do line[#line + 1] = id end
     end
 end
+local told = {}
+for at, note in ipairs(notes(line)) do told[at] = (note or '') .. '\n' end
 local due = redis.call('ZCOUNT', KEYS[5], '-inf', now)
 local running = redis.call('ZRANGE', KEYS[6], 0, -1)
 return {
     now, redis.call('EXISTS', KEYS[1]), waiting, due, redis.call('ZCARD', KEYS[5]) - due,
-    redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or '', notes(heads), notes(line), running, notes(running),
+    redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or '', notes(heads), table.concat(told), running, notes(running),
     redis.call('HGETALL', KEYS[8]), redis.call('HGETALL', KEYS[9]), redis.call('ZRANGE', KEYS[10], 0, -1, 'WITHSCORES'),
     redis.call('HGETALL', KEYS[11]),
 }

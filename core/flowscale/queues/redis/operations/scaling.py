@@ -46,7 +46,7 @@ class Scaling(Ground):
             oldest_wait_ms=max((now - wait.since_ms for wait in waits if wait is not None), default=None),
             paused=bool(paused),
             groups=_groups(groups, mapping(drains), mapping(said), dict(scores(came)), now),
-            line=tuple(_expected(note(text), profiles, now) for text in line),
+            line=tuple(_expected(note(text), profiles, now) for text in line.split(b"\n")[:-1]),
             running=tuple(_expected(held, profiles, now) for held in holds[:LINE_READ]),
         )
 
