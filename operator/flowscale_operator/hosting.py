@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import kopf
@@ -76,6 +77,7 @@ class Host:
         self._beat = beat
         self._home = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._inside: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._thread = threading.Thread(target=self._live, name="kopf", daemon=True)
 
     def start(self) -> None:
@@ -86,6 +88,12 @@ class Host:
     async def stop(self, seconds: float) -> None:
         """Ask it to end, and wait at most this long: it holds nothing that would be lost."""
         self._stop.set()
+        if not self._thread.is_alive():
+            return
+        if self._inside is not None:
+            loop, ending = self._inside
+            with suppress(RuntimeError):  # that loop has just been closed
+                loop.call_soon_threadsafe(ending.set)
         await asyncio.to_thread(self._thread.join, seconds)
 
     def _live(self) -> None:
@@ -93,13 +101,19 @@ class Host:
             try:
                 asyncio.run(self._run())
             except Exception as error:  # noqa: BLE001 - whatever ended kopf, it is begun anew
-                _log.warning("kopf.ended", f"kopf's watch of WorkerScalers ended, and begins anew: {error!r}")
+                _log.warning("kopf.failed", f"kopf's watch of WorkerScalers failed: {error!r}")
+            if not self._stop.is_set():
+                _log.warning("kopf.ended", "kopf's watch of WorkerScalers ended, and begins anew")
             self._stop.wait(AGAIN_SECONDS)
 
     async def _run(self) -> None:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry, id="log_in")(_login)
         kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="touched")(self._saw)
+        # Not the thread's own flag: kopf would wait for it in a thread of its own, and its loop could not be closed
+        # before it is set.
+        ending = asyncio.Event()
+        self._inside = asyncio.get_running_loop(), ending
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(self._beats())
             await kopf.operator(
@@ -107,7 +121,7 @@ class Host:
                 settings=settings_of_kopf(kopf.OperatorSettings()),
                 standalone=True,
                 namespaces=[self._namespace],
-                stop_flag=self._stop,
+                stop_flag=ending,
             )
             beating.cancel()
 
