@@ -98,10 +98,9 @@ def test_cut_watches_and_a_forgotten_history_are_gone_on_from(place: Site) -> No
 
 
 def test_an_end_of_kopf_is_not_the_operators(place: Site) -> None:
-    """What kopf cannot bear (here, a refusal of its discovery) ends kopf alone; it begins anew."""
+    """What kopf cannot bear (here, a refusal of its discovery) makes it deaf, and no more: the list is read besides."""
     place.api.fail(r"^GET /apis$", 403, times=1)
-    operator = place.operator()
-    operator.until("kopf.ended")
+    operator = place.leading()
     place.respec(replicas={"min": 2, "max": 5})
     place.until_replicas(2)
     assert operator.running
