@@ -182,8 +182,8 @@ def installed(cluster: Cluster, purpose: str, values: Mapping[str, Any]) -> Iter
     """A release in a namespace of its own, at rest: as many workers as the least. Uninstalled in the end."""
     with cluster.namespace(purpose) as namespace:
         release = Release(cluster, namespace)
-        release.install(values)
         with scaler_of(cluster, release) as scaler:
+            release.install(values)
             scaler.wait_for("Ready", "True", "Scaling")
             scaler.wait_for_replicas(values["autoscaling"]["minReplicas"])
             yield scaler

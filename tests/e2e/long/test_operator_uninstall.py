@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from e2e.cluster import Cluster
-from e2e.releases import Release
+from e2e.releases import LEFT_BY_NO_RELEASE, Release
 from e2e.rest import get, rest
 from e2e.scalers import scaled
 from e2e.waiting import until
@@ -35,9 +35,8 @@ def test_everything_goes(cluster: Cluster, order: tuple[str, ...]) -> None:
         for what in order:
             remove[what]()
         until(lambda: not cluster.pods(namespace), "all pods to end")
-        kinds = "all,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets,roles,rolebindings"
         words = ("--namespace", namespace, "--selector", f"app.kubernetes.io/instance={release.name}")
-        assert cluster.kubectl(*words, "get", kinds, "--output", "name") == ""
+        assert cluster.kubectl(*words, "get", LEFT_BY_NO_RELEASE, "--output", "name") == ""
 
 
 def test_nothing_of_it_holds_anything_up(cluster: Cluster) -> None:
