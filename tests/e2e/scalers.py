@@ -19,7 +19,9 @@ from e2e.waiting import until
 
 OPERATOR_PORT = 8080
 GATEWAY_PORT = 3000
-LEASE = "flowscale-operator"
+
+
+FIRST = {"requests": {"cpu": "250m", "memory": "64Mi"}}
 
 
 def scaled(*, least: int = 0, most: int = 6, idle_seconds: int = 5, **changes: Any) -> dict[str, Any]:
@@ -28,6 +30,9 @@ def scaled(*, least: int = 0, most: int = 6, idle_seconds: int = 5, **changes: A
         "autoscaling": {"mode": "operator", "minReplicas": least, "maxReplicas": most, "idleSeconds": idle_seconds},
         # Many workers begin at once on the processors of one machine: that must not look like a source that hangs.
         "worker": {"probeTimeoutSeconds": 300},
+        # Nor must it look like a queue that is down, or an operator that hangs: those two go first.
+        "redis": {"bundled": {"resources": FIRST}},
+        "operator": {"resources": FIRST},
     }
     return merged(merged(SMALL, own), changes)
 
@@ -105,7 +110,7 @@ class Scaler:
 
     def holder(self) -> str:
         """The pod that holds the Lease."""
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{LEASE}"
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{self.release.component('operator')}"
         answer = self.client.get(path)
         holder = answer.json()["spec"].get("holderIdentity", "") if answer.status_code == 200 else ""
         return str(holder).rpartition("/")[0]
