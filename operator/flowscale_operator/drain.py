@@ -185,7 +185,7 @@ class ScaleDown:
         before = seen.replicas
         for _ in range(LAST_LOOKS):
             if not still():
-                return Outcome(before, before, "they are needed again")
+                return Outcome(before, before, "they may be needed again")
             pods = await self._target.pods(seen)
             if not await self._leadership.sure_after_a_look(PATCH_SECONDS):
                 return Outcome(before, before, "another operator leads")

@@ -61,6 +61,11 @@ rollout brings new pods to the node of the old ones, and nothing is fixed to a n
 {{- $required := append (default list $pods.requiredDuringSchedulingIgnoredDuringExecution) $term -}}
 {{- $_ := set $pods "requiredDuringSchedulingIgnoredDuringExecution" $required -}}
 {{- $_ := set $affinity "podAffinity" $pods -}}
+{{- else if and (eq .component "api") (not $affinity) (not .values.topologySpreadConstraints) -}}
+{{/* Not by a second constraint: the scheduler ignores both on nodes that lack the label of one, as those of kind do. */}}
+{{- $zone := dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" (dict "matchLabels" (include "flowscale.selectorLabels" . | fromYaml)) -}}
+{{- $preferred := list (dict "weight" 50 "podAffinityTerm" $zone) -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $preferred) -}}
 {{- end -}}
 {{- if $affinity -}}
 {{- toYaml $affinity -}}
@@ -72,15 +77,13 @@ rollout brings new pods to the node of the old ones, and nothing is fixed to a n
 {{- else if .values.topologySpreadConstraints -}}
 {{- toYaml .values.topologySpreadConstraints -}}
 {{- else if eq .component "api" -}}
-{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
 - maxSkew: 1
-  topologyKey: {{ $key }}
+  topologyKey: kubernetes.io/hostname
   whenUnsatisfiable: ScheduleAnyway
   labelSelector:
     matchLabels:
-      {{- include "flowscale.selectorLabels" $ | nindent 6 }}
+      {{- include "flowscale.selectorLabels" . | nindent 6 }}
   matchLabelKeys: [pod-template-hash]
-{{- end }}
 {{- end -}}
 {{- end -}}
 
