@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.cluster import Cluster, is_ready
 from e2e.followers import Change, Follower
 from e2e.releases import SMALL, Release, merged
-from e2e.rest import get, in_pod, merge, rest
+from e2e.rest import get, in_pod, merge, rest, text
 from e2e.waiting import until
 
 OPERATOR_PORT = 8080
@@ -110,10 +110,10 @@ class Scaler:
 
     def holder(self) -> str:
         """The pod that holds the Lease."""
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{self.release.component('operator')}"
-        answer = self.client.get(path)
-        holder = answer.json()["spec"].get("holderIdentity", "") if answer.status_code == 200 else ""
-        return str(holder).rpartition("/")[0]
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
+        name = self.release.component("operator")
+        found = [each for each in get(self.client, path)["items"] if each["metadata"]["name"] == name]
+        return next((str(each["spec"].get("holderIdentity") or "").rpartition("/")[0] for each in found), "")
 
     def leader(self) -> Any:
         """The pod of the operator that leads."""
@@ -126,9 +126,8 @@ class Scaler:
 
     def metrics(self, pod: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """What /metrics of an operator shows: by name and sorted labels."""
-        answer = self.client.get(in_pod(self.namespace, pod.metadata.name, OPERATOR_PORT, "/metrics"))
-        answer.raise_for_status()
-        families = text_string_to_metric_families(answer.text)
+        shown = text(self.client, in_pod(self.namespace, pod.metadata.name, OPERATOR_PORT, "/metrics"))
+        families = text_string_to_metric_families(shown)
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in families
