@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Rewrite golden files instead of comparing.")
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Note in pytest's cache how a run ended: .ci/run tries failed tests again only after a run of all of them."""
+    if hasattr(session.config, "cache"):
+        session.config.cache.set("flowscale/ended", int(exitstatus))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with tests/golden/<name>; `--update-golden` rewrites the file, for a person to read the diff."""
