@@ -60,6 +60,14 @@ def test_every_host_and_path_leads_to_the_gateway() -> None:
             assert path["backend"]["service"]["port"]["name"] in ports
 
 
+@pytest.mark.parametrize(("preset", "believed"), [("gke", True), ("nginx", False)])
+def test_front_ends_outside_of_the_cluster_are_believed_where_they_are_googles(preset: str, believed: bool) -> None:
+    documents = render({"ingress": {"enabled": True, "hosts": [HOST], "preset": preset}})
+    (container,) = find(documents, "Deployment", "flowscale-api")["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert ("35.191.0.0/16" in environment["FLOWSCALE_TRUSTED_PROXIES"].split(",")) == believed
+
+
 def annotations_for(ingress: dict[str, Any]) -> dict[str, str]:
     documents = render({"ingress": {"enabled": True, "hosts": [HOST], **ingress}})
     return dict(find(documents, "Ingress", "flowscale-api")["metadata"].get("annotations", {}))

@@ -75,6 +75,18 @@ def test_every_alert_is_whole_and_asks_for_figures_that_are_there() -> None:
         assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("read", [False, True])
+def test_alerts_of_the_operator_come_with_its_figures(read: bool) -> None:
+    """Without them one would fire for ever."""
+    metrics = {
+        "prometheusRule": {"enabled": True},
+        "serviceMonitor": {"enabled": True},
+        "podMonitor": {"enabled": read},
+    }
+    (rules,) = [each for each in render({"metrics": metrics}) if each["kind"] == "PrometheusRule"]
+    assert any(group["name"].endswith("-operator") for group in rules["spec"]["groups"]) == read
+
+
 def test_the_dashboard_asks_for_figures_that_are_there() -> None:
     boards = [
         (name, json.loads(text))

@@ -123,6 +123,7 @@ def test_who_may_reach_the_gateway_can_be_narrowed() -> None:
     only = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]
     documents = render({"networkPolicy": {"apiFrom": only, "metricsFrom": only}})
     assert goes(documents, ELSEWHERE, "api", GATEWAY)
+    assert goes(documents, "test", "api", GATEWAY)
     assert not goes(documents, STRANGER, "api", GATEWAY)
     assert not goes(documents, STRANGER, "operator", OPERATOR)
 
@@ -138,6 +139,7 @@ def test_more_can_be_let_out_and_all_can_be_left_out() -> None:
     documents = render({"networkPolicy": {"extraEgress": more}})
     assert goes(documents, "api", INSIDE, 4317)
     assert goes(documents, "worker", INSIDE, 4317)
+    assert goes(documents, "operator", INSIDE, 4317)
     assert not [each for each in render({"networkPolicy": {"enabled": False}}) if each["kind"] == "NetworkPolicy"]
 
 

@@ -104,6 +104,13 @@ def test_an_upgrade_changes_nothing_that_kubernetes_will_not_change(example: Pat
     assert before == after
 
 
+def test_a_new_version_does_not_restart_the_queues_server(newer_chart: Path) -> None:
+    (before,) = [each for each in render() if each["kind"] == "StatefulSet"]
+    (after,) = [each for each in render(chart=newer_chart) if each["kind"] == "StatefulSet"]
+    assert before["metadata"]["labels"] != after["metadata"]["labels"]
+    assert before["spec"] == after["spec"]
+
+
 @EVERY_EXAMPLE
 def test_references_lead_to_objects_that_are_there(example: Path) -> None:
     documents = render(base=example)

@@ -38,10 +38,15 @@ app.kubernetes.io/component: {{ .component }}
 {{- toYaml (mergeOverwrite (deepCopy .root.Values.commonLabels) $own) -}}
 {{- end -}}
 
-{{/* Labels of a pod: those that select it, those of the release, and the user's. */}}
+{{/*
+Labels of a pod: those that select it, those of the release, and the user's. The queue's server carries no version: it is
+not of ours, and an upgrade of FlowScale must not restart it.
+*/}}
 {{- define "flowscale.podLabels" -}}
 {{- $own := fromYaml (include "flowscale.selectorLabels" .) -}}
+{{- if ne .component "redis" -}}
 {{- $_ := set $own "app.kubernetes.io/version" (.root.Chart.AppVersion | toString) -}}
+{{- end -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "flowscale" -}}
 {{- if and (eq (include "flowscale.sharesNode" .root) "true") (has .component (list "api" "worker")) -}}
 {{- $_ := set $own "flowscale.dev/shares-volume" (include "flowscale.volumeGroup" .root) -}}

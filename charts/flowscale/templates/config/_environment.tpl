@@ -106,7 +106,7 @@ references to Secrets.
 {{- include "flowscale.variable" (dict "name" "HOST" "value" $api.host) }}
 {{- include "flowscale.variable" (dict "name" "PORT" "value" $api.containerPort) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_PUBLIC_URL" "value" $api.publicUrl) }}
-{{- include "flowscale.variable" (dict "name" "FLOWSCALE_TRUSTED_PROXIES" "value" (join "," $api.trustedProxies)) }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_TRUSTED_PROXIES" "value" (join "," (concat $api.trustedProxies (include "flowscale.ingress.fronts" . | fromYamlArray)))) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_CORS_ORIGINS" "value" (join "," $api.corsOrigins)) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_UPLOAD_BYTES" "value" $api.maxUploadBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_BODY_BYTES" "value" $api.maxBodyBytes) }}

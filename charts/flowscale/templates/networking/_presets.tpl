@@ -35,6 +35,16 @@ projectcontour.io/response-timeout: {{ printf "%ds" $seconds }}
 {{- end }}
 {{- end -}}
 
+{{/*
+Addresses outside of the cluster from which requests come that the controller passes on: those of Google's front ends, as
+its documentation of load balancers names them.
+*/}}
+{{- define "flowscale.ingress.fronts" -}}
+{{- if and .Values.ingress.enabled (eq .Values.ingress.preset "gke") -}}
+["35.191.0.0/16", "130.211.0.0/22"]
+{{- end -}}
+{{- end -}}
+
 {{/* Annotations of the gateway's Service, as a map. */}}
 {{- define "flowscale.ingress.serviceAnnotations" -}}
 {{- if and .Values.ingress.enabled (eq .Values.ingress.preset "gke") }}
