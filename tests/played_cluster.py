@@ -31,6 +31,8 @@ class PlayedCluster:
         self.starts = True  # pods are started when they are made
         self.ends = True  # pods that are deleted go at once
         self.most = 10**6  # pods that can exist at once: a quota
+        self.works = threading.Event()  # cleared: the controllers are away, and do nothing until they are back
+        self.works.set()
         self._api = api
         self._removing = removing
         self._random = random.Random(seed)
@@ -81,6 +83,7 @@ class PlayedCluster:
     def _live(self) -> None:
         try:
             while (name := self._todo.get()) is not None:
+                assert self.works.wait(PATIENCE_SECONDS), "the controllers never came back"
                 if any(each["metadata"]["name"] == name for each in self._api.all("deployments")):
                     self._sync(name)
         except BaseException as fault:  # noqa: BLE001 - raised in the test's own thread, by __exit__

@@ -88,7 +88,14 @@ class ScaleDown:
             return await self._run(wanted, busy, still)
         finally:
             if self._doubt is None:
-                await self._grants.release(self._grants.held)
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Of those that were asked and stay; of none that another operator may have asked meanwhile."""
+        if self._leadership.sure(0):
+            await self._grants.release(self._grants.held)
+        else:
+            self._grants.drop_held()
 
     async def settle(self) -> Outcome | None:
         """What became of the patch in doubt; None while that is not known. Raises ApiError."""
@@ -110,7 +117,7 @@ class ScaleDown:
         if now.uid == doubt.seen.uid and now.replicas == doubt.after:
             self._grants.removed()
             return Outcome(before, doubt.after)
-        await self._grants.release(self._grants.held)
+        await self._let_go()
         return Outcome(before, before, "the Deployment was changed by another meanwhile")
 
     async def _run(self, wanted: int, busy: Mapping[str, int], still: Callable[[], bool]) -> Outcome:

@@ -99,14 +99,25 @@ class Grants:
             if name not in pods and now - since > 1.0:
                 del self._leaving[name]
 
-    @property
-    def renewal_due(self) -> bool:
-        return bool(self._leaving) and self._clock.monotonic() - self._renewed_at >= RENEW_SECONDS
+    def adopt(self, names: Collection[str]) -> None:
+        """Workers that drain and whose removal is under way, whoever asked them."""
+        now = self._clock.monotonic()
+        self._leaving |= {name: now for name in names if name not in self.all}
 
-    async def renew_leaving(self) -> None:
+    def renewal_due(self, in_doubt: bool) -> bool:
+        """Whether those that leave, and those that may, want another TTL_SECONDS."""
+        due = self._clock.monotonic() - self._renewed_at >= RENEW_SECONDS
+        return due and bool(self._leaving or (in_doubt and self.held))
+
+    async def renew(self, in_doubt: bool) -> None:
         """Raises QueueUnavailable."""
         self._renewed_at = self._clock.monotonic()
-        await self._queue.drain(sorted(self._leaving), int(TTL_SECONDS * 1000))
+        names = self.all if in_doubt else self._leaving
+        await self._queue.drain(sorted(names), int(TTL_SECONDS * 1000))
+
+    def drop_held(self) -> None:
+        """Who was asked is left to the end of the grant's time."""
+        self.held.clear()
 
     def drop(self) -> None:
         """Another operator leads: what was granted is its to know."""

@@ -40,7 +40,8 @@ class Marker:
             try:
                 self._store.put(read_pod(await self._api.patch(f"{self._path}/{pod.name}", body)))
             except Missing:
-                return None  # it is gone; so are its marks
+                self._store.remove(pod.name)  # the watch may have told of its end before a list brought it back
+                return None
             except Exception as error:  # noqa: BLE001 - returned, so that the other patches are not cancelled half-way
                 return error
         return None

@@ -174,10 +174,9 @@ class Operation:
         if demand is None:
             return
         strangers = {name for name, group in demand.groups.items() if group.busy and not self._pods.knows(name)}
-        new = strangers - self._strangers
-        self._strangers = strangers
-        if new:
+        if strangers - self._strangers:
             await self._watch.list()
+        self._strangers = strangers
 
     async def _read_anew(self) -> None:
         """After a takeover: read at once what is otherwise read now and then."""

@@ -176,12 +176,17 @@ class Scaler:
         self._busy_at |= dict.fromkeys(view.busy, now)
         self._busy_at = {name: at for name, at in self._busy_at.items() if now - at < marks.REST_SECONDS}
         self._grants.forget_gone(pods)
-        if self._grants.renewal_due and not self._renewing.busy:
-            self._renewing.start(self._grants.renew_leaving())
+        removal_pending = self._seen is not None and sum(pod.counts for pod in pods.values()) > self._seen.replicas
+        if removal_pending:
+            # Its controller may be away for longer than ours was. Whoever is released now may be given a job, and then
+            # be removed all the same: grants stay until it has chosen, those of an operator before this one too.
+            self._grants.adopt(view.draining)
+        if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
+            self._renewing.start(self._grants.renew(self._down.in_doubt))
         if self._marking.busy or self._acting.busy:
             return
         keep = self._grants.all | self._completing
-        loose = (view.draining - keep) | set(self._grants.overdue(pods))
+        loose = set() if removal_pending else (view.draining - keep) | set(self._grants.overdue(pods))
         wanted = {}
         if view.snapshot.busy is not None:
             wanted = marks.wanted_marks(list(pods.values()), keep - loose, view.busy, self._busy_at)
@@ -190,6 +195,8 @@ class Scaler:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
     async def _keep_pods(self, loose: Set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]) -> None:
+        if not self._world.leadership.sure(0):
+            return  # they may be another operator's by now
         await self._grants.release(loose)
         if due and self._world.leadership.sure(0):
             await self._world.marker.mark(due, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowscale_operator.facts import COST
+from flowscale_operator.grants import LEAVE_SECONDS
 from flowscale_operator.marks import LOWEST_COST
 from integration.operator_site import SCALE, Site, site
 from operator_process import until
@@ -151,6 +153,27 @@ def test_a_patch_that_was_refused_frees_those_who_agreed(place: Site) -> None:
     until(lambda: place.draining() == set() and lowest(place) == set())
     place.api.mend()
     place.start_more(3)
+
+
+def test_who_agreed_takes_no_job_while_the_controller_is_away_that_removes_it(place: Site) -> None:
+    """Released, it would be given one of the waiting jobs, and then any of three busy workers would have to go."""
+    place.respec(scaleDown={"idleSeconds": 3600})
+    operator = place.leading()
+    place.start(3)
+    place.cluster.works.clear()
+    place.workers.finish_all(but=sorted(place.workers.holders)[:2])
+    place.respec(replicas={"min": 0, "max": 2})
+    place.until_replicas(2)
+    place.enqueue(2)
+    ends = time.monotonic() + LEAVE_SECONDS + 5
+    while time.monotonic() < ends:
+        place.workers.tick(ends=0.0)
+        time.sleep(0.2)
+    assert len(place.cluster.pods("worker")) == 3
+    assert place.workers.busy == 2, operator.log
+    place.cluster.works.set()
+    until(lambda: len(place.cluster.removed) == 1, lambda: operator.log)
+    assert place.workers.broken == []
 
 
 def test_jobs_that_come_while_workers_are_asked_stop_it(place: Site) -> None:
