@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -381,6 +382,7 @@ def test_an_interrupt_leaves_nothing(bucket_server: VersityGateway, tmp_path: Pa
             assert stuck.stuck.wait(PATIENCE_S)
             assert left_in(bucket_server, bucket) != []
             process.send_signal(number)
+            time.sleep(1.0)  # the lead of the signal: it is to be heard before the call ends
             stuck.go_on.set()
             said, _ = process.communicate(timeout=PATIENCE_S)
         finally:
