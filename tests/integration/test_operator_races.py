@@ -14,7 +14,7 @@ from operator_process import OperatorProcess, scaler
 from played_cluster import PlayedCluster
 from redis_server import RedisServer
 
-SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "150"))
+SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "60"))
 
 MOST = 12
 
