@@ -91,6 +91,7 @@ async def soon(awaited: Awaitable[T]) -> T:
 def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
     """Start a call in a thread of its own, which does not outlive the tests even if the call never ends."""
     outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()  # a thread cannot be cancelled: whoever gives up on it leaves it its result
 
     def run() -> None:
         try:
