@@ -34,7 +34,15 @@ Found = TypeVar("Found")
 class OperatorProcess:
     """Started by `with`; its log is read as it comes."""
 
-    def __init__(self, api: ApiServer, redis: RedisServer, folder: Path, name: str = "operator-1", **more: str) -> None:
+    def __init__(
+        self,
+        api: ApiServer,
+        redis: RedisServer,
+        folder: Path,
+        name: str = "operator-1",
+        program: str = PROGRAM,
+        **more: str,
+    ) -> None:
         config = api.kubeconfig(folder)
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("FLOWSCALE_", "KUBE"))},
@@ -49,6 +57,7 @@ class OperatorProcess:
             **more,
         }
         self.name = name
+        self._program = program
         self.lines: list[dict[str, Any]] = []
         self.text: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -71,7 +80,7 @@ class OperatorProcess:
         return self._process.pid
 
     def start(self) -> None:
-        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-c", PROGRAM]
+        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-c", self._program]
         self._process = subprocess.Popen(
             command, env=self._environment, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
         )

@@ -19,6 +19,8 @@ from api_server import PATIENCE_SECONDS, ApiServer, Object
 
 LABELS = {"app.kubernetes.io/component": "worker"}
 
+POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
@@ -54,7 +56,8 @@ class PlayedCluster:
     def deploy(self, name: str, replicas: int, labels: Object | None = None) -> Object:
         """A Deployment of one version, whose pods carry its labels."""
         chosen = labels or {**LABELS, "app": name}
-        spec = {"replicas": replicas, "selector": {"matchLabels": chosen}, "template": {"metadata": {"labels": chosen}}}
+        template = {"metadata": {"labels": chosen}, "spec": {"containers": [{"name": "worker", "env": [POD_NAME]}]}}
+        spec = {"replicas": replicas, "selector": {"matchLabels": chosen}, "template": template}
         return self._api.put("deployments", {"metadata": {"name": name}, "spec": spec})
 
     def pods(self, deployment: str) -> list[Object]:

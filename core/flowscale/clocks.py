@@ -25,6 +25,11 @@ class SystemClock:
         return time.monotonic()
 
 
+def steady_ms(clock: Clock) -> int:
+    """Milliseconds since some moment: for what must not go wrong when somebody sets the machine's clock."""
+    return int(clock.monotonic() * 1000)
+
+
 def iso_utc(milliseconds: int) -> str:
     """Unix time in ms as ISO 8601 UTC with milliseconds and `Z`, the only time format of the HTTP contract."""
     moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -27,6 +28,10 @@ CALL_SECONDS = 5.0
 """For one call from its first byte to its last; a patch that must not arrive late has less."""
 
 CONNECT_SECONDS = 3.0
+
+UNACKNOWLEDGED_MS = 30_000
+"""What the server's machine has not acknowledged by then is given up by the kernel, also after the socket was closed:
+without it, a request could still arrive when a network that was cut for minutes is whole again."""
 
 MAX_PAUSE_SECONDS = 30.0
 """The longest pause that a server is granted: an answer made by a proxy may ask for hours."""
@@ -158,7 +163,9 @@ class ApiClient:
                 old = self._session
                 self._connection = connection
                 self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context(), keepalive_timeout=60),
+                    connector=aiohttp.TCPConnector(
+                        limit=0, ssl=connection.as_ssl_context(), keepalive_timeout=60, socket_factory=_socket
+                    ),
                     headers={**headers(connection), "Accept": "application/json", "User-Agent": self._agent},
                     proxy=connection.proxy_url,
                     trust_env=connection.trust_env,
@@ -181,6 +188,14 @@ class ApiClient:
             return str(json.loads(text).get("message", text))
         except (ValueError, AttributeError):
             return text
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    return made
 
 
 async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

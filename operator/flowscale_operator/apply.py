@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flowscale.clocks import Clock
-from flowscale_operator.api import ApiClient
+import asyncio
+
+from flowscale.clocks import Clock, steady_ms
+from flowscale_operator.api import ApiClient, Object
 from flowscale_operator.facts import DeploymentFacts, PodFacts, read_deployment, read_pod
 
 PATCH_SECONDS = 2.0
@@ -21,7 +23,7 @@ class Target:
 
     async def read(self) -> DeploymentFacts:
         """As it is now. Raises ApiError; Missing."""
-        asked_ms = self._clock.now_ms()
+        asked_ms = steady_ms(self._clock)
         return read_deployment(await self._api.get(self._path), asked_ms)
 
     async def pods(self, deployment: DeploymentFacts) -> list[PodFacts]:
@@ -33,7 +35,15 @@ class Target:
         """Set its size, if it is still as it was `seen`. Raises ApiError; Conflict when it is not.
 
         An answer that was lost leaves open whether it was carried out. Sent again with what was `seen`, it is carried
-        out at most once.
+        out at most once. A caller that is cancelled goes when there is an answer, or will be none.
         """
         body = {"metadata": {"resourceVersion": seen.version}, "spec": {"replicas": replicas}}
+        call = asyncio.create_task(self._send(body))
+        try:
+            await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait((call,))
+            raise
+
+    async def _send(self, body: Object) -> None:
         await self._api.patch(f"{self._path}/scale", body, seconds=PATCH_SECONDS)

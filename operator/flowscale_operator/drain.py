@@ -7,14 +7,15 @@
     patch     replicas, by exactly the number granted, on the condition that the Deployment is as it was looked at
 
 Wherever it stops before the patch, the grants are released. A patch whose answer was lost leaves a *doubt*: its grants
-are kept until it is known whether it was carried out.
+are kept until it is known whether it was carried out. Another patch on the same condition ends the doubt: whichever of
+the two the API sees first is carried out, and the other refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -36,6 +37,10 @@ SETTLE_SECONDS = 0.25
 STUCK_SECONDS = 10.0
 """A Deployment that has had fewer pods than replicas for as long cannot make them (a quota, say)."""
 
+DOUBT_SECONDS = 90.0
+"""A request that is not acknowledged within 30 s is given up (api.py), and an API server ends every one after 60 s
+(--request-timeout): what has not been carried out by then never is."""
+
 LAST_LOOKS = 5
 """A Deployment's version changes with every pod that becomes ready: the last look is taken again so many times."""
 
@@ -54,8 +59,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
+    """`others` are the sizes that patches on the same condition would have set."""
+
     seen: DeploymentFacts
     after: int
+    since: float
+    others: frozenset[int] = frozenset()
 
 
 class ScaleDown:
@@ -97,28 +106,59 @@ class ScaleDown:
         else:
             self._grants.drop_held()
 
-    async def settle(self) -> Outcome | None:
-        """What became of the patch in doubt; None while that is not known. Raises ApiError."""
+    async def settle(self, wanted: int | None) -> Outcome | None:
+        """What became of the patch in doubt; None while that is not known. `wanted` is how many there should be now;
+        None: that is not for this operator to say, and nothing more is sent.
+
+        Raises ApiError, QueueUnavailable: the doubt stays.
+        """
         doubt = self._doubt
         if doubt is None:
             return None
         now = await self._target.read()
         before = doubt.seen.replicas
         if now.uid == doubt.seen.uid and now.version == doubt.seen.version:
-            # It may still arrive. Sent once more, whichever comes first is carried out and the other refused.
-            if not await self._leadership.sure_after_a_look(PATCH_SECONDS) or not await self._grants.still_hold():
-                return None
-            try:
-                return await self._patch(doubt.seen, doubt.after)
-            except Conflict:
-                self._doubt = doubt  # the first may have been carried out: the next look knows
-                return None
+            return await self._overtake(doubt, wanted)
         self._doubt = None  # a condition that failed once fails for ever
         if now.uid == doubt.seen.uid and now.replicas == doubt.after:
             self._grants.removed()
             return Outcome(before, doubt.after)
         await self._let_go()
+        if now.uid == doubt.seen.uid and now.replicas in doubt.others:
+            return Outcome(before, now.replicas)
         return Outcome(before, before, "the Deployment was changed by another meanwhile")
+
+    async def _overtake(self, doubt: _Doubt, wanted: int | None) -> Outcome | None:
+        """Send what is wanted now, on the condition of the patch in doubt: upwards if more are wanted than there were,
+        and otherwise the same again, which frees those who wait for their end soonest."""
+        before = doubt.seen.replicas
+        after = wanted if wanted is not None and wanted > before else doubt.after
+        if wanted is None or (after < before and not await self._still_fit(doubt)):
+            if self._clock.monotonic() - doubt.since < DOUBT_SECONDS:
+                return None
+            self._doubt = None
+            await self._let_go()
+            return Outcome(before, before, "a patch was never carried out")
+        if not await self._leadership.sure_after_a_look(PATCH_SECONDS):
+            return None
+        self._doubt = replace(doubt, others=doubt.others | {after})
+        await self._target.scale(doubt.seen, after)  # refused: the next look knows by what
+        self._doubt = None
+        if after < before:
+            self._grants.removed()
+        else:
+            await self._let_go()
+        return Outcome(before, after)
+
+    async def _still_fit(self, doubt: _Doubt) -> bool:
+        """Whether none but the granted would go."""
+        pods = await self._target.pods(doubt.seen)
+        number = doubt.seen.replicas - doubt.after
+        return (
+            await self._grants.still_hold()
+            and not several_versions(pods)
+            and surely_first(pods, number, self._grants.held)
+        )
 
     async def _run(self, wanted: int, busy: Mapping[str, int], still: Callable[[], bool]) -> Outcome:
         seen = await self._target.read()
@@ -145,6 +185,8 @@ class ScaleDown:
         )
 
     def _unfit(self, seen: DeploymentFacts, pods: list[PodFacts]) -> str:
+        if not seen.names_pods:
+            return "its workers do not say in which pod they are (POD_NAME, from metadata.name, in the pod template)"
         if seen.rolling:
             return seen.rolling
         if several_versions(pods):
@@ -216,7 +258,7 @@ class ScaleDown:
     async def _patch(self, seen: DeploymentFacts, after: int) -> Outcome:
         if not self._leadership.sure(PATCH_SECONDS):
             return Outcome(seen.replicas, seen.replicas, "another operator may lead")
-        self._doubt = _Doubt(seen, after)
+        self._doubt = _Doubt(seen, after, self._clock.monotonic())
         try:
             await self._target.scale(seen, after)
         except ApiUnavailable as error:

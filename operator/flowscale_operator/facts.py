@@ -50,7 +50,7 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """A Deployment, as far as scaling goes. `read_ms` is when the reading was asked for (Unix)."""
+    """A Deployment, as far as scaling goes. `read_ms` is when the reading was asked for (steady_ms)."""
 
     name: str
     uid: str
@@ -58,6 +58,7 @@ class DeploymentFacts:
     replicas: int
     match_labels: Mapping[str, str]
     match_expressions: Sequence[Mapping[str, Any]]
+    names_pods: bool  # its pods are told their names: only then do grants to a pod reach the workers in it
     rolling: str  # why pods of several versions may be about; empty: they are not
     read_ms: int
 
@@ -122,6 +123,7 @@ def read_deployment(deployment: Mapping[str, Any], read_ms: int) -> DeploymentFa
         replicas=spec.get("replicas", 1),
         match_labels=selector.get("matchLabels") or {},
         match_expressions=selector.get("matchExpressions") or (),
+        names_pods=_names_pods(spec),
         rolling=rolling,
         read_ms=read_ms,
     )
@@ -130,6 +132,16 @@ def read_deployment(deployment: Mapping[str, Any], read_ms: int) -> DeploymentFa
 def read_time(text: str | None) -> float:
     """Unix seconds of an API's time; 0 for none."""
     return datetime.fromisoformat(text).astimezone(UTC).timestamp() if text else 0.0
+
+
+def _names_pods(spec: Mapping[str, Any]) -> bool:
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return any(
+        variable.get("name") == "POD_NAME"
+        and ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath") == "metadata.name"
+        for container in pod.get("containers") or ()
+        for variable in container.get("env") or ()
+    )
 
 
 def _controller(metadata: Mapping[str, Any]) -> str | None:

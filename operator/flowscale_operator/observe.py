@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from flowscale.queues.scaling_view import snapshot_of
 from flowscale.scaling import Snapshot
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.source import Reading
@@ -17,7 +18,6 @@ class View:
     snapshot: Snapshot
     busy: Mapping[str, int] = field(default_factory=dict)  # of pods that count: the executions they hold
     draining: frozenset[str] = frozenset()  # of pods that count
-    strangers: frozenset[str] = frozenset()  # groups that render, of which no pod is known
     slots: int = 1  # renders that one pod does at once, as far as they said
 
 
@@ -29,24 +29,13 @@ def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[s
     demand = reading.demand
     if demand is None:
         return View(Snapshot(at_ms, None, None, None, None, None, None, workers))
-    next_due_ms = None if demand.next_due_ms is None else reading.asked_ms + demand.next_due_ms - demand.at_ms
     known = pods or {}
     busy = {
         name: group.busy for name, group in demand.groups.items() if group.busy and name in known and known[name].counts
     }
-    snapshot = Snapshot(
-        at_ms=at_ms,
-        waiting=demand.waiting,
-        delayed=demand.delayed,
-        due=demand.due,
-        next_due_ms=next_due_ms,
-        busy=None if pods is None else len(busy),
-        oldest_wait_ms=demand.oldest_wait_ms,
-        workers=workers,
-        renders=None if pods is None else sum(busy.values()),
-        line=demand.line,
-        running=demand.running,
-    )
+    snapshot = replace(snapshot_of(demand, busy, at_ms=reading.asked_ms, workers=workers), at_ms=at_ms)
+    if pods is None:
+        snapshot = replace(snapshot, busy=None, renders=None)
     slots = max((group.slots for name, group in demand.groups.items() if name in known), default=1)
     return View(
         snapshot,
@@ -54,6 +43,5 @@ def put_together(reading: Reading, seen: DeploymentFacts | None, pods: Mapping[s
         frozenset(
             name for name, group in demand.groups.items() if group.draining and name in known and known[name].counts
         ),
-        frozenset(name for name, group in demand.groups.items() if group.busy and name not in known),
         max(1, slots),
     )

@@ -14,7 +14,7 @@ from secrets import token_hex
 import kopf
 
 from flowscale import logs
-from flowscale.clocks import Clock
+from flowscale.clocks import Clock, steady_ms
 from flowscale.queues.scaling_view import ScalingQueue
 from flowscale.settings import OperatorSettings
 from flowscale_operator.answering import Answering
@@ -87,7 +87,7 @@ class Operation:
             self._source.woken.set,
         )
         self._scalers: dict[tuple[str, str], Scaler] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}  # by the targets that they still hold
         self._strangers: set[str] = set()
         self._taken_over = asyncio.Event()
         self._looked_at = float("-inf")
@@ -125,10 +125,12 @@ class Operation:
         for task in loops:
             task.cancel()
         await asyncio.wait(loops, timeout=STOP_SECONDS)
-        for scaler in self._scalers.values():
-            await scaler.stop()
+        await asyncio.gather(*(scaler.stop() for scaler in self._scalers.values()), *self._ending.values())
         try:
-            await self._leadership.resign()
+            if any(scaler.in_doubt for scaler in self._scalers.values()):
+                _log.warning("lease.kept", "The Lease is left to run out: a patch may still arrive at the API")
+            else:
+                await self._leadership.resign()
         except ApiError as error:
             _log.warning("lease.kept", f"The Lease could not be given back; it runs out: {error.message}")
         await self._host.stop(STOP_SECONDS)
@@ -206,6 +208,8 @@ class Operation:
             if known is not None and known.spec.target != spec.target:
                 self._drop(key)
                 known = None
+            if known is None and spec.target in self._ending:
+                continue  # its end calls again
             if known is None:
                 self._scalers[key] = Scaler(spec, self._world)
             else:
@@ -217,13 +221,20 @@ class Operation:
         self._pods.forget(gone.spec.target)
         self._world.events.forget(gone.spec.uid)
         self._meters.forget(gone.spec.name)
-        ending = asyncio.create_task(gone.stop(), name="scaler-end")
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+        before = self._ending.get(gone.spec.target)
+        self._ending[gone.spec.target] = asyncio.create_task(self._see_off(gone, before), name="scaler-end")
+
+    async def _see_off(self, gone: Scaler, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        await gone.leave()
+        if self._ending.get(gone.spec.target) is asyncio.current_task():
+            del self._ending[gone.spec.target]
+            self._scalers_changed()
 
     def _lead_changed(self, leads: bool) -> None:
         self._meters.leader.set(int(leads))
-        self._world.since_ms = self._clock.now_ms()
+        self._world.since_ms = steady_ms(self._clock)
         for scaler in self._scalers.values():
             scaler.reset()
         if leads:

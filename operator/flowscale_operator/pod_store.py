@@ -19,7 +19,7 @@ class PodStore:
     """Written by the watch (pod_watch.py) and by whoever was answered with a pod; read by the WorkerScalers' rounds."""
 
     def __init__(self) -> None:
-        self.read_ms = 0  # when the last whole list was asked for (Unix); 0: never
+        self.read_ms = 0  # when the last whole list was asked for (steady_ms); 0: never
         self._pods: dict[str, PodFacts] = {}
         self._fleets: dict[str, Fleet] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from flowscale.clocks import Clock
+from flowscale.clocks import Clock, steady_ms
 from flowscale_operator.api import ApiClient
 from flowscale_operator.api_errors import Expired
 from flowscale_operator.facts import read_pod
@@ -34,7 +34,7 @@ class PodWatch:
 
     async def list(self) -> str:
         """All pods, now; the version from which a watch goes on. Raises ApiError."""
-        asked_ms = self._clock.now_ms()
+        asked_ms = steady_ms(self._clock)
         found = await self._api.get(self._path)
         self._store.replace((read_pod(pod) for pod in found["items"]), asked_ms)
         self._alive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flowscale.clocks import Clock
+from flowscale.clocks import Clock, steady_ms
 from flowscale_operator.api import ApiClient, Object
 from flowscale_operator.api_errors import Missing
 
@@ -23,7 +23,7 @@ class Rivals:
         self._autoscalers = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
         self._scaled_objects = f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
         self._names: dict[str, str] = {}
-        self.read_ms = 0  # when the last reading was asked for (Unix); 0: never
+        self.read_ms = 0  # when the last reading was asked for (steady_ms); 0: never
 
     async def round(self) -> None:
         """One reading, and a rest. Raises ApiError."""
@@ -32,7 +32,7 @@ class Rivals:
 
     async def read(self) -> None:
         """Raises ApiError."""
-        asked_ms = self._clock.now_ms()
+        asked_ms = steady_ms(self._clock)
         names: dict[str, str] = {}
         for item in await self._items(self._scaled_objects):
             reference = item["spec"].get("scaleTargetRef") or {}
@@ -46,7 +46,7 @@ class Rivals:
 
     def of(self, deployment: str) -> str | None:
         """What else scales it, in words; empty when nothing does; None when that is not known."""
-        if self.read_ms == 0 or self._clock.now_ms() - self.read_ms > STALE_MS:
+        if self.read_ms == 0 or steady_ms(self._clock) - self.read_ms > STALE_MS:
             return None
         return self._names.get(deployment, "")
 

@@ -6,11 +6,12 @@ task, one of each kind at a time, so that a slow one delays neither the next loo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from flowscale import logs
-from flowscale.clocks import iso_utc
+from flowscale.clocks import iso_utc, steady_ms
 from flowscale.scaling import Decision, History, Limit, Reason, decide
 from flowscale_operator import marks, status
 from flowscale_operator.api_errors import ApiError, Conflict, Missing
@@ -19,6 +20,7 @@ from flowscale_operator.conditions import Standing, conditions, source_healthy, 
 from flowscale_operator.drain import Outcome, ScaleDown
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.grants import Grants
+from flowscale_operator.marks import LOWEST_COST
 from flowscale_operator.observe import View, put_together
 from flowscale_operator.source import Reading
 from flowscale_operator.spec import GROUP, PLURAL, VERSION, Mode, ScalerSpec
@@ -53,6 +55,7 @@ class Scaler:
         self._read_at = float("-inf")
         self._desired: int | None = None
         self._change: Change | None = None
+        self._lowering: Decision | None = None  # what the last scale-down was begun for
         self._would: tuple[int, int, Reason] | None = None
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at: dict[str, float] = {}
@@ -82,14 +85,28 @@ class Scaler:
         self._down.drop()
         self._written = dict(self.spec.status)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a patch may still arrive at the API."""
+        return self._down.in_doubt
+
     async def stop(self) -> None:
-        """Begin nothing more, and end what has begun."""
+        """Begin nothing more, and end what has begun: a change that is under way, with all that tells of it."""
+        await self._acting.end(PATCH_SECONDS)
         for task in (self._reading, self._acting, self._marking, self._renewing, self._telling):
             await task.cancel()
 
+    async def leave(self) -> None:
+        """Its WorkerScaler is gone. When this returns, another may act on the target."""
+        await self.stop()
+        while self.in_doubt and self._world.leadership.leading:
+            await asyncio.sleep(1.0)
+            self._acting.start(self._settle(self._lowering))
+            await self._acting.end()
+
     def look(self, reading: Reading, owner: ScalerSpec, woken_at: float | None) -> None:
         """One round; `owner` is the WorkerScaler that the target obeys."""
-        world, now_ms = self._world, self._world.clock.now_ms()
+        world, now_ms = self._world, steady_ms(self._world.clock)
         self._read_if_due()
         pods = self._pods()
         view = put_together(reading, self._seen, pods)
@@ -97,15 +114,19 @@ class Scaler:
         standing = stand(self.spec, owner, rival, self._fault, self._missing)
         decision = self._decide(view, standing, now_ms)
         self._desired = None if decision is None else decision.wanted
-        if standing.may_act and pods is not None:
+        if pods is not None and standing.may_act:
             self._see_to_pods(view, pods)
-        if decision is not None:
-            self._begin(view, standing, decision, now_ms, woken_at)
+        elif pods is not None and standing.ready.holds:
+            self._unmark_spared(view, pods)
+        if self._down.in_doubt and not standing.may_act and not self._acting.busy and world.leadership.leading:
+            self._acting.start(self._settle(None))
+        elif decision is not None:
+            self._begin(view, standing, decision, woken_at)
         healthy = source_healthy(reading, view.snapshot, self.spec.policy.stale_ms, now_ms)
         draining = len(self._grants.held) + sum(name in (pods or {}) for name in self._grants.leaving)
         found = conditions(self.spec, standing, healthy, view.snapshot, decision, self._held_by, draining)
         self._tell_turns(standing, healthy)
-        self._report(view, found, draining, now_ms)
+        self._report(view, found, draining)
 
     # --- what there is
 
@@ -181,8 +202,7 @@ class Scaler:
             # Its controller may be away for longer than ours was. Whoever is released now may be given a job, and then
             # be removed all the same: grants stay until it has chosen, those of an operator before this one too.
             self._grants.adopt(view.draining)
-        if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
-            self._renewing.start(self._grants.renew(self._down.in_doubt))
+        self._renew_if_due()
         if self._marking.busy or self._acting.busy:
             return
         keep = self._grants.all | self._completing
@@ -194,6 +214,21 @@ class Scaler:
         if loose or due:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
+    def _renew_if_due(self) -> None:
+        if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
+            self._renewing.start(self._grants.renew(self._down.in_doubt))
+
+    def _unmark_spared(self, view: View, pods: Mapping[str, PodFacts]) -> None:
+        """It was told to keep its hands off: whoever had agreed to go by then must not go first when others scale."""
+        self._grants.forget_gone(pods)
+        self._renew_if_due()
+        if self._marking.busy or self._acting.busy:
+            return
+        agreed = self._grants.all | view.draining
+        due = [pod for name, pod in pods.items() if pod.counts and pod.cost == LOWEST_COST and name not in agreed]
+        if due:
+            self._marking.start(self._keep_pods(set(), due, {pod.name: marks.NONE for pod in due}))
+
     async def _keep_pods(self, loose: Set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]) -> None:
         if not self._world.leadership.sure(0):
             return  # they may be another operator's by now
@@ -201,14 +236,14 @@ class Scaler:
         if due and self._world.leadership.sure(0):
             await self._world.marker.mark(due, wanted)
 
-    def _begin(self, view: View, standing: Standing, decision: Decision, now_ms: int, woken_at: float | None) -> None:
+    def _begin(self, view: View, standing: Standing, decision: Decision, woken_at: float | None) -> None:
         present, wanted = view.snapshot.workers, decision.wanted
         if present is None or wanted is None:
             return
         if wanted >= present:
             self._held_by, self._held = "", 0
         if self.spec.mode is Mode.DRY_RUN:
-            self._say_what_would_be(present, wanted, decision, now_ms)
+            self._say_what_would_be(present, wanted, decision)
             return
         if not standing.may_act or self._acting.busy or not self._world.leadership.leading:
             return
@@ -237,18 +272,24 @@ class Scaler:
             self._world.meters.reaction.observe(self._world.clock.monotonic() - woken_at)
         await self._changed(seen, present, wanted, decision, decision.message, str(decision.limited_by))
 
+    def _still_wants(self, fewer: int) -> bool:
+        return self.spec.mode is Mode.AUTO and self._desired is not None and self._desired <= fewer
+
     async def _lower(self, wanted: int, decision: Decision, busy: Mapping[str, int]) -> None:
+        self._lowering = decision
         await self._marking.end()
         try:
-            outcome = await self._down.run(wanted, busy, lambda: self._desired is not None and self._desired <= wanted)
+            outcome = await self._down.run(wanted, busy, lambda: self._still_wants(wanted))
         finally:
             self._rest()
         await self._came_of(outcome, decision)
 
-    async def _settle(self, decision: Decision) -> None:
-        outcome = await self._down.settle()
-        if outcome is not None:
-            await self._came_of(outcome, decision)
+    async def _settle(self, decision: Decision | None) -> None:
+        """Without a decision it only looks."""
+        outcome = await self._down.settle(None if decision is None else decision.wanted)
+        told = self._lowering if decision is None or (outcome and outcome.after < outcome.before) else decision
+        if outcome is not None and told is not None:
+            await self._came_of(outcome, told)
 
     def _rest(self) -> None:
         rest = HELD_SECONDS[min(self._held, len(HELD_SECONDS) - 1)]
@@ -281,10 +322,9 @@ class Scaler:
         limited_by: str,
     ) -> None:
         """The number of replicas was changed: known, counted, logged, told."""
-        now_ms = self._world.clock.now_ms()
         if seen is not None:
-            self._seen = replace(seen, replicas=after, read_ms=now_ms)
-        self._change = Change(iso_utc(now_ms), before, after, str(decision.reason), message, limited_by)
+            self._seen = replace(seen, replicas=after, read_ms=steady_ms(self._world.clock))
+        self._change = Change(self._now(), before, after, str(decision.reason), message, limited_by)
         self._count(before, after, decision, limited_by, applied=True)
         _log.info(
             "scale.changed",
@@ -300,7 +340,10 @@ class Scaler:
 
     # --- what is told
 
-    def _say_what_would_be(self, present: int, wanted: int, decision: Decision, now_ms: int) -> None:
+    def _now(self) -> str:
+        return iso_utc(self._world.clock.now_ms())
+
+    def _say_what_would_be(self, present: int, wanted: int, decision: Decision) -> None:
         would = (present, wanted, decision.reason)
         if wanted == present:
             self._would = None
@@ -309,7 +352,7 @@ class Scaler:
             return
         self._would = would
         message = f"DryRun: {decision.message}"
-        self._change = Change(iso_utc(now_ms), present, wanted, str(decision.reason), message, str(decision.limited_by))
+        self._change = Change(self._now(), present, wanted, str(decision.reason), message, str(decision.limited_by))
         self._count(present, wanted, decision, str(decision.limited_by), applied=False)
         _log.info("scale.would_change", message, scaler=self.spec.name, before=present, after=wanted)
         self._telling.start(self._world.events.post(self.spec, "WouldScale", message))
@@ -338,7 +381,7 @@ class Scaler:
             _log.info("scaler.source", healthy.message, scaler=self.spec.name, reason=reason)
             self._telling.start(self._world.events.post(self.spec, reason, healthy.message, warning=not source))
 
-    def _report(self, view: View, found: Mapping[status.Kind, status.Condition], draining: int, now_ms: int) -> None:
+    def _report(self, view: View, found: Mapping[status.Kind, status.Condition], draining: int) -> None:
         snapshot, meters, name = view.snapshot, self._world.meters, self.spec.name
         current = snapshot.workers
         desired = current if self._desired is None else self._desired
@@ -363,7 +406,7 @@ class Scaler:
             conditions=found,
             change=self._change,
         )
-        fresh = status.build(report, self._written, iso_utc(now_ms))
+        fresh = status.build(report, self._written, self._now())
         since = self._world.clock.monotonic() - self._written_at
         if status.worth_writing(fresh, self._written, since):
             self._written_at = self._world.clock.monotonic()

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flowscale.clocks import Clock
+from flowscale.clocks import Clock, steady_ms
 from flowscale.errors import QueueUnavailable
 from flowscale.queues.scaling_view import Demand, ScalingQueue
 
@@ -23,7 +23,7 @@ GATHER_AT_MOST_SECONDS = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at the queue. `asked_ms` is when, by this machine's clock. `demand` is None when it failed: `fault`."""
+    """One look at the queue. `asked_ms` is when (steady_ms). `demand` is None when it failed: `fault`."""
 
     asked_ms: int
     demand: Demand | None
@@ -60,7 +60,7 @@ class Source:
 
     async def read(self) -> Reading:
         """One reading, as it is."""
-        asked_ms = self._clock.now_ms()
+        asked_ms = steady_ms(self._clock)
         try:
             return Reading(asked_ms, await self._queue.demand())
         except QueueUnavailable as error:

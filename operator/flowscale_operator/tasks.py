@@ -27,10 +27,10 @@ class Single:
         """Must not be busy."""
         self._task = asyncio.create_task(self._guard(work), name=self._name)
 
-    async def end(self) -> None:
-        """Wait until it has ended."""
+    async def end(self, seconds: float | None = None) -> None:
+        """Wait until it has ended, at most so long."""
         if self._task is not None:
-            await asyncio.wait((self._task,))
+            await asyncio.wait((self._task,), timeout=seconds)
 
     async def cancel(self) -> None:
         """End it where it is."""

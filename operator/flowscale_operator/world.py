@@ -18,7 +18,7 @@ from flowscale_operator.rivals import Rivals
 
 @dataclass(slots=True)
 class World:
-    """`since_ms` is when this replica began to lead (Unix): what was read before counts for nothing."""
+    """`since_ms` is when this replica began to lead (steady_ms): what was read before counts for nothing."""
 
     api: ApiClient
     queue: ScalingQueue

@@ -17,6 +17,8 @@ from flowscale.queues.redis import open_job_queue, open_scaling_queue
 from flowscale.queues.scaling_view import Demand
 from flowscale.settings import RedisSettings
 from flowscale.testing import a_job
+from flowscale_operator.facts import COST
+from flowscale_operator.marks import LOWEST_COST
 from integration.played_workers import PlayedWorkers, replicas
 from operator_process import OperatorProcess, scaler, until
 from played_cluster import PlayedCluster
@@ -86,6 +88,14 @@ class Site:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.api.get("workerscalers", "flowscale").get("status") or {}
         return found
+
+    def lowest(self) -> set[str]:
+        """Pods that carry the mark of those who agreed to go."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self.cluster.pods("worker")
+            if (pod["metadata"].get("annotations") or {}).get(COST) == str(LOWEST_COST)
+        }
 
     def condition(self, kind: str) -> dict[str, Any]:
         return next((each for each in self.status.get("conditions", ()) if each["type"] == kind), {})

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowscale_operator.facts import COST
 from flowscale_operator.grants import LEAVE_SECONDS
-from flowscale_operator.marks import LOWEST_COST
 from integration.operator_site import SCALE, Site, site
 from operator_process import until
 from redis_server import RedisServer
@@ -21,15 +19,6 @@ from redis_server import RedisServer
 def place(own_redis: RedisServer, tmp_path: Path) -> Iterator[Site]:
     with site(own_redis, tmp_path) as made:
         yield made
-
-
-def lowest(place: Site) -> set[str]:
-    """Pods that carry the mark of those who agreed to go."""
-    return {
-        pod["metadata"]["name"]
-        for pod in place.cluster.pods("worker")
-        if (pod["metadata"].get("annotations") or {}).get(COST) == str(LOWEST_COST)
-    }
 
 
 def test_an_unknown_queue_is_no_empty_one(place: Site) -> None:
@@ -150,7 +139,7 @@ def test_a_patch_that_was_refused_frees_those_who_agreed(place: Site) -> None:
     place.workers.finish_all()
     until(lambda: len(place.requests(SCALE)) >= 2)
     place.respec(scaleDown={"idleSeconds": 3600})  # so that they are not asked again
-    until(lambda: place.draining() == set() and lowest(place) == set())
+    until(lambda: place.draining() == set() and place.lowest() == set())
     place.api.mend()
     place.start_more(3)
 

@@ -129,7 +129,6 @@ def test_only_pods_that_stay_are_workers() -> None:
     demand = a_demand(w_a=group(1), w_b=group(1), laptop=group(1), w_c=group(0, draining=True))
     view = put_together(Reading(0, demand), a_target(1, 0), pods)
     assert view.busy == {"w-a": 1}
-    assert view.strangers == {"laptop"}
     assert view.draining == set()
 
 
