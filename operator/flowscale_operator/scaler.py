@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from flowscale import logs
-from flowscale.clocks import iso_utc, steady_ms
+from flowscale.clocks import steady_ms
 from flowscale.scaling import Decision, History, Limit, Reason, decide
-from flowscale_operator import marks, status
+from flowscale_operator import marks
 from flowscale_operator.api_errors import ApiError, Conflict, Missing
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.conditions import Standing, conditions, source_healthy, stand
@@ -23,9 +22,9 @@ from flowscale_operator.grants import Grants
 from flowscale_operator.marks import LOWEST_COST
 from flowscale_operator.observe import View, put_together
 from flowscale_operator.source import Reading
-from flowscale_operator.spec import GROUP, PLURAL, VERSION, Mode, ScalerSpec
-from flowscale_operator.status import Change, Report
+from flowscale_operator.spec import Mode, ScalerSpec
 from flowscale_operator.tasks import Single
+from flowscale_operator.telling import Telling
 from flowscale_operator.world import World
 
 READ_SECONDS = 4.0
@@ -36,8 +35,6 @@ AFTER_TAKEOVER_SECONDS = 30.0
 
 HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """Rests after scale-downs in a row that were held."""
-
-_log = logs.get("operator")
 
 
 class Scaler:
@@ -54,36 +51,30 @@ class Scaler:
         self._fault, self._missing = "", False
         self._read_at = float("-inf")
         self._desired: int | None = None
-        self._change: Change | None = None
         self._lowering: Decision | None = None  # what the last scale-down was begun for
-        self._would: tuple[int, int, Reason] | None = None
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at: dict[str, float] = {}
         self._completing: frozenset[str] = frozenset()
-        self._written: Mapping[str, object] = dict(spec.status)
-        self._written_at = float("-inf")
-        self._ready_told = ""
-        self._source_told = True
+        self._telling = Telling(spec, world)
         self._reading, self._acting = Single("target"), Single("scale")
-        self._marking, self._renewing, self._telling = Single("marks"), Single("grants"), Single("status")
+        self._marking, self._renewing = Single("marks"), Single("grants")
 
     def respec(self, spec: ScalerSpec) -> None:
         """It may have been changed by a person."""
-        if spec.generation != self.spec.generation:
-            self._would = None
         self.spec = spec
+        self._telling.respec(spec)
 
     def reset(self) -> None:
         """This replica begins to lead: what it remembers is of another time."""
         self._history = History()
         self._seen, self._fault, self._missing = None, "", False
         self._read_at = float("-inf")
-        self._desired, self._change, self._would = None, None, None
+        self._desired = None
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at.clear()
         self._grants.drop()
         self._down.drop()
-        self._written = dict(self.spec.status)
+        self._telling.reset()
 
     @property
     def in_doubt(self) -> bool:
@@ -93,8 +84,9 @@ class Scaler:
     async def stop(self) -> None:
         """Begin nothing more, and end what has begun: a change that is under way, with all that tells of it."""
         await self._acting.end(PATCH_SECONDS)
-        for task in (self._reading, self._acting, self._marking, self._renewing, self._telling):
+        for task in (self._reading, self._acting, self._marking, self._renewing):
             await task.cancel()
+        await self._telling.stop()
 
     async def leave(self) -> None:
         """Its WorkerScaler is gone. When this returns, another may act on the target."""
@@ -125,8 +117,9 @@ class Scaler:
         healthy = source_healthy(reading, view.snapshot, self.spec.policy.stale_ms, now_ms)
         draining = len(self._grants.held) + sum(name in (pods or {}) for name in self._grants.leaving)
         found = conditions(self.spec, standing, healthy, view.snapshot, decision, self._held_by, draining)
-        self._tell_turns(standing, healthy)
-        self._report(view, found, draining)
+        self._telling.turns(standing, healthy)
+        if self._seen is not None or self._fault or self._missing:
+            self._telling.report(view, self._desired, draining, found)
 
     # --- what there is
 
@@ -243,7 +236,7 @@ class Scaler:
         if wanted >= present:
             self._held_by, self._held = "", 0
         if self.spec.mode is Mode.DRY_RUN:
-            self._say_what_would_be(present, wanted, decision)
+            self._telling.would_change(present, wanted, decision)
             return
         if not standing.may_act or self._acting.busy or not self._world.leadership.leading:
             return
@@ -298,11 +291,9 @@ class Scaler:
 
     async def _came_of(self, outcome: Outcome, decision: Decision) -> None:
         self._held_by = outcome.held_by
-        if outcome.refused:
-            self._world.meters.refusals.labels(self.spec.name).inc(outcome.refused)
-        if outcome.after == outcome.before:
-            if outcome.held_by:
-                _log.info("scale.held", f"Fewer replicas are wanted, but {outcome.held_by}", scaler=self.spec.name)
+        unchanged = outcome.after == outcome.before
+        self._telling.held(outcome.held_by if unchanged else "", outcome.refused)
+        if unchanged:
             self._world.wake()
             return
         self._held, self._held_until = 0, float("-inf")
@@ -321,102 +312,7 @@ class Scaler:
         message: str,
         limited_by: str,
     ) -> None:
-        """The number of replicas was changed: known, counted, logged, told."""
+        """The number of replicas was changed: known, and told."""
         if seen is not None:
             self._seen = replace(seen, replicas=after, read_ms=steady_ms(self._world.clock))
-        self._change = Change(self._now(), before, after, str(decision.reason), message, limited_by)
-        self._count(before, after, decision, limited_by, applied=True)
-        _log.info(
-            "scale.changed",
-            message,
-            scaler=self.spec.name,
-            before=before,
-            after=after,
-            reason=str(decision.reason),
-            limited_by=limited_by,
-        )
-        self._world.wake()
-        await self._world.events.post(self.spec, "ScaledUp" if after > before else "ScaledDown", message)
-
-    # --- what is told
-
-    def _now(self) -> str:
-        return iso_utc(self._world.clock.now_ms())
-
-    def _say_what_would_be(self, present: int, wanted: int, decision: Decision) -> None:
-        would = (present, wanted, decision.reason)
-        if wanted == present:
-            self._would = None
-            return
-        if would == self._would or self._telling.busy:
-            return
-        self._would = would
-        message = f"DryRun: {decision.message}"
-        self._change = Change(self._now(), present, wanted, str(decision.reason), message, str(decision.limited_by))
-        self._count(present, wanted, decision, str(decision.limited_by), applied=False)
-        _log.info("scale.would_change", message, scaler=self.spec.name, before=present, after=wanted)
-        self._telling.start(self._world.events.post(self.spec, "WouldScale", message))
-
-    def _count(self, before: int, after: int, decision: Decision, limited_by: str, *, applied: bool) -> None:
-        direction = "up" if after > before else "down"
-        self._world.meters.changes.labels(
-            self.spec.name, direction, str(decision.reason), limited_by, str(applied).lower()
-        ).inc()
-
-    def _tell_turns(self, standing: Standing, healthy: status.Condition) -> None:
-        """Events for what a person should know: it cannot act, or knows nothing, or does again."""
-        if self._telling.busy:
-            return
-        ready, source = standing.ready, bool(healthy.holds)
-        if ready.holds is False and ready.reason != self._ready_told:
-            self._ready_told = ready.reason
-            _log.warning("scaler.not_ready", ready.message, scaler=self.spec.name, reason=ready.reason)
-            self._telling.start(self._world.events.post(self.spec, ready.reason, ready.message, warning=True))
-        elif ready.holds and self._ready_told:
-            self._ready_told = ""
-            _log.info("scaler.ready", ready.message, scaler=self.spec.name)
-        elif ready.holds and source != self._source_told and (source or healthy.reason == "QueueUnavailable"):
-            self._source_told = source
-            reason = "SourceRecovered" if source else healthy.reason
-            _log.info("scaler.source", healthy.message, scaler=self.spec.name, reason=reason)
-            self._telling.start(self._world.events.post(self.spec, reason, healthy.message, warning=not source))
-
-    def _report(self, view: View, found: Mapping[status.Kind, status.Condition], draining: int) -> None:
-        snapshot, meters, name = view.snapshot, self._world.meters, self.spec.name
-        current = snapshot.workers
-        desired = current if self._desired is None else self._desired
-        for gauge, value in ((meters.current, current), (meters.desired, desired), (meters.busy, snapshot.busy)):
-            if value is not None:
-                gauge.labels(name).set(value)
-        meters.draining.labels(name).set(draining)
-        meters.ready.labels(name).set(1 if found[status.Kind.READY].holds else 0)
-        unread = self._seen is None and not self._fault and not self._missing
-        if self._telling.busy or unread or not self._world.leadership.leading:
-            return
-        known = snapshot.waiting is not None and snapshot.due is not None and snapshot.delayed is not None
-        queued = (snapshot.waiting or 0) + (snapshot.due or 0) + (snapshot.delayed or 0) if known else None
-        report = Report(
-            generation=self.spec.generation,
-            current=current,
-            desired=desired,
-            busy=snapshot.busy,
-            draining=draining,
-            queued=queued,
-            oldest_wait_ms=snapshot.oldest_wait_ms,
-            conditions=found,
-            change=self._change,
-        )
-        fresh = status.build(report, self._written, self._now())
-        since = self._world.clock.monotonic() - self._written_at
-        if status.worth_writing(fresh, self._written, since):
-            self._written_at = self._world.clock.monotonic()
-            self._telling.start(self._write(fresh))
-
-    async def _write(self, fresh: dict[str, object]) -> None:
-        body = {"status": status.patch(fresh, self._written)}
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{self.spec.namespace}/{PLURAL}/{self.spec.name}/status"
-        try:
-            await self._world.api.patch(path, body)
-        except Missing:
-            return  # deleted meanwhile
-        self._written = fresh
+        await self._telling.changed(before, after, decision, message, limited_by)
