@@ -9,6 +9,9 @@ SHELL := /bin/sh
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
 ARGS ?=
+# Tests mostly wait, for servers, deadlines and signals: so many processes at once. 0: one after the other.
+TESTS_AT_ONCE ?= 3
+at_once = -n $(TESTS_AT_ONCE) --dist worksteal
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -27,7 +30,7 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 
 test: ## every test: unit, contract, integration, chart
 	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 helm node
-	$(bin)/pytest tests/unit tests/contract tests/chart tests/integration $(ARGS)
+	$(bin)/pytest $(at_once) tests/unit tests/contract tests/chart tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 	@scripts/bootstrap python
@@ -35,11 +38,11 @@ test-unit: ## unit tests alone: no network, no FFmpeg, seconds
 
 test-contract: ## contract tests alone: one suite for every queue and storage, the HTTP contract
 	@scripts/bootstrap python ffmpeg redis servers openssl clips s3
-	$(bin)/pytest tests/contract $(ARGS)
+	$(bin)/pytest $(at_once) tests/contract $(ARGS)
 
 test-integration: ## integration tests alone: real FFmpeg, processes, servers and browser
 	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
-	$(bin)/pytest tests/integration $(ARGS)
+	$(bin)/pytest $(at_once) tests/integration $(ARGS)
 
 test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, no cluster
 	@scripts/bootstrap python helm

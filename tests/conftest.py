@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Rewrite golden files instead of comparing.")
 
 
+def pytest_configure() -> None:
+    """A shell's background jobs ignore SIGINT, and so would every program that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Note in pytest's cache how a run ended: .ci/run tries failed tests again only after a run of all of them."""
-    if hasattr(session.config, "cache"):
+    if hasattr(session.config, "cache") and not hasattr(session.config, "workerinput"):  # not one of several processes
         session.config.cache.set("flowscale/ended", int(exitstatus))
 
 
