@@ -133,7 +133,7 @@ class StorageSuite:
 
     # What is being written is invisible until it is complete.
 
-    @pytest.mark.parametrize("key", [upload_key(), output_key()])
+    @pytest.mark.parametrize("key", [upload_key(), output_key()], ids=["upload", "output"])
     def test_an_object_is_visible_only_after_its_commit(self, storage: Storage, key: str) -> None:
         with storage.writer(key) as writer:
             writer.write(b"some bytes")
