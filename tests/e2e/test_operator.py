@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from e2e.cluster import Cluster, names
 from e2e.conftest import ServiceAt
 from e2e.neighbours import Gate
 from e2e.renders import Service
+from e2e.rights import rights
 from e2e.scalers import Scaler, installed, scaled
 from e2e.tables import Figures
 from e2e.verdicts import begun_again
@@ -45,6 +46,11 @@ def gate(cluster: Cluster, scaler: Scaler, clips: Path) -> Gate:
 @pytest.fixture(scope="module")
 def source(service: Service, clips: Path) -> str:
     return service.upload(clips / "carphone_pristine.mp4")
+
+
+def test_the_operator_may_what_it_must(cluster: Cluster, scaler: Scaler, golden: Callable[[str, str], None]) -> None:
+    """That it must is shown by the others: it has no other rights."""
+    golden("service-accounts-operator.txt", rights(cluster, scaler.namespace))
 
 
 def test_paused_jobs_wait_and_then_all_workers_come_in_one_patch(
