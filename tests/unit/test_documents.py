@@ -24,6 +24,7 @@ OTHER_NAMES = {
     "PR_SET_PDEATHSIG",
     "RQ_KEY_PREFIX",
     "THE_JOB_ID",
+    "TESTS_AT_ONCE",  # of the Makefile
     "UV_LINK_MODE",
     "UV_PROJECT_ENVIRONMENT",
     "KIND_NODE_IMAGE",
