@@ -376,7 +376,10 @@ class ApiServer:
         if subresource == "scale":
             fresh["spec"]["replicas"] = body["spec"]["replicas"]
         elif subresource == "status":
-            fresh["status"] = _merge(fresh.get("status") or {}, body.get("status") or {})
+            given = dict(body.get("status") or {})
+            if resource == "deployments" and "conditions" in given:  # a strategic patch: a list merged by types
+                given["conditions"] = _by_type(fresh.get("status", {}).get("conditions", []), given["conditions"])
+            fresh["status"] = _merge(fresh.get("status") or {}, given)
         else:
             kept = {"status": known.get("status")} if "status" in RESOURCES[resource].subresources else {}
             fresh = {**_merge(fresh, body), **kept}
@@ -493,6 +496,11 @@ def _merge(body: Any, patch: Any) -> Any:
         else:
             merged[name] = _merge(merged.get(name), value)
     return merged
+
+
+def _by_type(known: list[Object], given: list[Object]) -> list[Object]:
+    types = {each["type"] for each in given}
+    return [each for each in known if each["type"] not in types] + given
 
 
 def _selected(body: Object, selector: str) -> bool:

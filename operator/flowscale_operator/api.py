@@ -29,9 +29,9 @@ CALL_SECONDS = 5.0
 
 CONNECT_SECONDS = 3.0
 
-UNACKNOWLEDGED_MS = 30_000
+UNACKNOWLEDGED_MS = 3_000
 """What the server's machine has not acknowledged by then is given up by the kernel, also after the socket was closed:
-without it, a request could still arrive when a network that was cut for minutes is whole again."""
+without it, a request could still arrive when a network that was cut for a while is whole again."""
 
 MAX_PAUSE_SECONDS = 30.0
 """The longest pause that a server is granted: an answer made by a proxy may ask for hours."""
@@ -46,6 +46,9 @@ WATCH_SILENCE_SECONDS = 150.0
 """A watch that says nothing for longer than the server lets it last is dead."""
 
 MERGE = "application/merge-patch+json"
+
+STRATEGIC = "application/strategic-merge-patch+json"
+"""Lists of objects are merged by the key of their kind: conditions by their type."""
 
 
 class ApiClient:
@@ -89,13 +92,13 @@ class ApiClient:
         """Raises ApiError; Conflict when it exists."""
         return await self._call("POST", path, body=body, seconds=seconds)
 
-    async def patch(self, path: str, body: Object, *, seconds: float = CALL_SECONDS) -> Object:
-        """A merge patch. With `metadata.resourceVersion` in it, Conflict unless that is the present one.
+    async def patch(self, path: str, body: Object, *, how: str = MERGE, seconds: float = CALL_SECONDS) -> Object:
+        """A patch of the kind `how`. With `metadata.resourceVersion` in it, Conflict unless that is the present one.
 
         Raises ApiError. ApiUnavailable with `carried_out` None leaves open whether it was carried out, or still will
         be, within `seconds`.
         """
-        return await self._call("PATCH", path, body=body, content_type=MERGE, seconds=seconds)
+        return await self._call("PATCH", path, body=body, content_type=how, seconds=seconds)
 
     async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Object]:
         """Events, until the server ends the watch, which is no error. Raises ApiError; Expired."""

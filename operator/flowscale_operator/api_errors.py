@@ -27,6 +27,12 @@ class ApiUnavailable(ApiError):
         super().__init__(message, status)
         self.carried_out = carried_out
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server is done with the request, so that a look tells whether it was carried out. It is not when
+        there was no answer, or one of a server that gave up waiting for its own store (504)."""
+        return self.status not in (0, 504)
+
 
 class Missing(ApiError):
     pass

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from flowscale.clocks import Clock, steady_ms
-from flowscale_operator.api import ApiClient, Object
+from flowscale.clocks import Clock, iso_utc, steady_ms
+from flowscale_operator.api import STRATEGIC, ApiClient, Object
 from flowscale_operator.facts import DeploymentFacts, PodFacts, read_deployment, read_pod
 
 PATCH_SECONDS = 2.0
 """For a scale patch: it must be over before anybody else can lead."""
+
+
+FENCED = "FlowScaleFenced"
+"""The type of a condition of the Deployment."""
 
 
 class Target:
@@ -35,15 +39,34 @@ class Target:
         """Set its size, if it is still as it was `seen`. Raises ApiError; Conflict when it is not.
 
         An answer that was lost leaves open whether it was carried out. Sent again with what was `seen`, it is carried
-        out at most once. A caller that is cancelled goes when there is an answer, or will be none.
+        out at most once. A caller that is cancelled meanwhile learns the outcome all the same: the cancel is forgotten.
         """
         body = {"metadata": {"resourceVersion": seen.version}, "spec": {"replicas": replicas}}
         call = asyncio.create_task(self._send(body))
-        try:
-            await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await asyncio.wait((call,))
-            raise
+        while not call.done():
+            try:
+                await asyncio.wait((call,))
+            except asyncio.CancelledError:
+                continue  # at most PATCH_SECONDS
+        call.result()
+
+    async def fence(self, seen: DeploymentFacts) -> None:
+        """Change something that matters to nobody, so that no patch on the condition of what was `seen` is carried out
+        any more. Raises ApiError; Conflict when it has changed already, which does as well.
+
+        A patch to the size that it has changes nothing, and a condition in the status is the least that does.
+        """
+        moment = iso_utc(self._clock.now_ms())[:19] + "Z"
+        condition = {
+            "type": FENCED,
+            "status": "True",
+            "reason": "AnswerLost",
+            "message": "What was sent before this and was not answered is not carried out any more",
+            "lastUpdateTime": moment,
+            "lastTransitionTime": moment,
+        }
+        body: Object = {"metadata": {"resourceVersion": seen.version}, "status": {"conditions": [condition]}}
+        await self._api.patch(f"{self._path}/status", body, how=STRATEGIC)
 
     async def _send(self, body: Object) -> None:
         await self._api.patch(f"{self._path}/scale", body, seconds=PATCH_SECONDS)

@@ -7,8 +7,9 @@
     patch     replicas, by exactly the number granted, on the condition that the Deployment is as it was looked at
 
 Wherever it stops before the patch, the grants are released. A patch whose answer was lost leaves a *doubt*: its grants
-are kept until it is known whether it was carried out. Another patch on the same condition ends the doubt: whichever of
-the two the API sees first is carried out, and the other refused.
+are kept until it is known whether it was carried out. Another change on the same condition ends the doubt: whichever of
+the two the API sees first is carried out, and the other refused. It is the size that is wanted by then, or a *fence*,
+which changes nothing but the Deployment's version.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict
+from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.grants import Grants
@@ -36,10 +37,6 @@ SETTLE_SECONDS = 0.25
 
 STUCK_SECONDS = 10.0
 """A Deployment that has had fewer pods than replicas for as long cannot make them (a quota, say)."""
-
-DOUBT_SECONDS = 90.0
-"""A request that is not acknowledged within 30 s is given up (api.py), and an API server ends every one after 60 s
-(--request-timeout): what has not been carried out by then never is."""
 
 LAST_LOOKS = 5
 """A Deployment's version changes with every pod that becomes ready: the last look is taken again so many times."""
@@ -59,11 +56,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """`others` are the sizes that patches on the same condition would have set."""
+    """A patch from the size that was `seen` to `after`; `others` are the sizes that patches on the same condition would
+    have set. `ended`: the server is done with it, and the next look tells."""
 
     seen: DeploymentFacts
     after: int
-    since: float
+    ended: bool = False
     others: frozenset[int] = frozenset()
 
 
@@ -77,7 +75,7 @@ class ScaleDown:
         self._leadership = leadership
         self._clock = clock
         self._doubt: _Doubt | None = None
-        self._short_since: float | None = None
+        self._short: tuple[float, float] | None = None  # since when pods were missing, and when that was last seen
 
     @property
     def in_doubt(self) -> bool:
@@ -86,7 +84,7 @@ class ScaleDown:
     def drop(self) -> None:
         """Another operator leads."""
         self._doubt = None
-        self._short_since = None
+        self._short = None
 
     async def run(self, wanted: int, busy: Mapping[str, int], still: Callable[[], bool]) -> Outcome:
         """To `wanted` replicas, or as near as those who render allow. `still` says whether that is wanted any more.
@@ -108,15 +106,18 @@ class ScaleDown:
 
     async def settle(self, wanted: int | None) -> Outcome | None:
         """What became of the patch in doubt; None while that is not known. `wanted` is how many there should be now;
-        None: that is not for this operator to say, and nothing more is sent.
+        with None, which is not known or not for this operator to say, it only sees to it that nothing arrives any more.
 
         Raises ApiError, QueueUnavailable: the doubt stays.
         """
         doubt = self._doubt
         if doubt is None:
             return None
-        now = await self._target.read()
         before = doubt.seen.replicas
+        try:
+            now = await self._target.read()
+        except Missing:
+            return await self._give_up(before, "the Deployment is gone")
         if now.uid == doubt.seen.uid and now.version == doubt.seen.version:
             return await self._overtake(doubt, wanted)
         self._doubt = None  # a condition that failed once fails for ever
@@ -129,26 +130,31 @@ class ScaleDown:
         return Outcome(before, before, "the Deployment was changed by another meanwhile")
 
     async def _overtake(self, doubt: _Doubt, wanted: int | None) -> Outcome | None:
-        """Send what is wanted now, on the condition of the patch in doubt: upwards if more are wanted than there were,
-        and otherwise the same again, which frees those who wait for their end soonest."""
+        """Send what is wanted now, on the condition of the patch in doubt; or make sure that it does not arrive."""
         before = doubt.seen.replicas
-        after = wanted if wanted is not None and wanted > before else doubt.after
-        if wanted is None or (after < before and not await self._still_fit(doubt)):
-            if self._clock.monotonic() - doubt.since < DOUBT_SECONDS:
-                return None
-            self._doubt = None
-            await self._let_go()
-            return Outcome(before, before, "a patch was never carried out")
+        if doubt.ended:
+            return await self._give_up(before, "a patch was not carried out")
+        after = before if wanted is None else max(wanted, doubt.after)
+        if after < before and not await self._still_fit(doubt):
+            after = before
         if not await self._leadership.sure_after_a_look(PATCH_SECONDS):
             return None
+        if after == before:
+            await self._target.fence(doubt.seen)
+            return await self._give_up(before, "a patch was not carried out")
         self._doubt = replace(doubt, others=doubt.others | {after})
         await self._target.scale(doubt.seen, after)  # refused: the next look knows by what
         self._doubt = None
         if after < before:
-            self._grants.removed()
+            self._grants.removed()  # those of them that stay are released when they have not gone
         else:
             await self._let_go()
         return Outcome(before, after)
+
+    async def _give_up(self, before: int, why: str) -> Outcome:
+        self._doubt = None
+        await self._let_go()
+        return Outcome(before, before, why)
 
     async def _still_fit(self, doubt: _Doubt) -> bool:
         """Whether none but the granted would go."""
@@ -185,6 +191,8 @@ class ScaleDown:
         )
 
     def _unfit(self, seen: DeploymentFacts, pods: list[PodFacts]) -> str:
+        if self._grants.unsure:
+            return "the queue has just not answered"
         if not seen.names_pods:
             return "its workers do not say in which pod they are (POD_NAME, from metadata.name, in the pod template)"
         if seen.rolling:
@@ -195,11 +203,13 @@ class ScaleDown:
         if counted > seen.replicas:
             return "the last change is still under way"
         if counted == seen.replicas:
-            self._short_since = None
+            self._short = None
             return ""
         now = self._clock.monotonic()
-        self._short_since = now if self._short_since is None else self._short_since
-        return "pods are still to be made" if now - self._short_since < STUCK_SECONDS else ""
+        since, last = self._short or (now, now)
+        since = now if now - last > 3 * STUCK_SECONDS else since  # looks may be 10 s apart
+        self._short = since, now
+        return "pods are still to be made" if now - since < STUCK_SECONDS else ""
 
     async def _give_up_missing(
         self, seen: DeploymentFacts, counted: int, wanted: int, still: Callable[[], bool]
@@ -208,7 +218,7 @@ class ScaleDown:
         after = max(wanted, counted)
         if after >= seen.replicas or not still() or not await self._leadership.sure_after_a_look(PATCH_SECONDS):
             return Outcome(seen.replicas, seen.replicas, "pods are still to be made")
-        await self._target.scale(seen, after)
+        await self._patch(seen, after)
         held_by = "" if after == wanted else "first those replicas went that have no pods"
         return Outcome(seen.replicas, after, held_by)
 
@@ -258,12 +268,11 @@ class ScaleDown:
     async def _patch(self, seen: DeploymentFacts, after: int) -> Outcome:
         if not self._leadership.sure(PATCH_SECONDS):
             return Outcome(seen.replicas, seen.replicas, "another operator may lead")
-        self._doubt = _Doubt(seen, after, self._clock.monotonic())
+        self._doubt = _Doubt(seen, after)
         try:
             await self._target.scale(seen, after)
         except ApiUnavailable as error:
-            if error.carried_out is False:
-                self._doubt = None
+            self._doubt = None if error.carried_out is False else replace(self._doubt, ended=error.ended)
             raise
         except ApiError:
             self._doubt = None

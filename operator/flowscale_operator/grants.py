@@ -25,6 +25,10 @@ RENEW_SECONDS = 15.0
 LEAVE_SECONDS = 20.0
 """By when a pod that was to be removed is being removed; otherwise another went in its place."""
 
+UNSURE_SECONDS = 30.0
+"""How long the queue may still hear of a release that it did not answer. Within it, nobody else is asked: it would take
+back the new grant too."""
+
 _log = logs.get("operator")
 
 
@@ -37,6 +41,9 @@ class Grants:
         self.held: set[str] = set()
         self._leaving: dict[str, float] = {}  # since when
         self._renewed_at = float("-inf")
+        self.guarded: frozenset[str] = frozenset()
+        """Granted by an operator before this one, which may still remove them."""
+        self._unsure_at = float("-inf")
 
     @property
     def leaving(self) -> Collection[str]:
@@ -45,6 +52,11 @@ class Grants:
     @property
     def all(self) -> set[str]:
         return self.held | self._leaving.keys()
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a release may still arrive at the queue."""
+        return self._clock.monotonic() - self._unsure_at < UNSURE_SECONDS
 
     async def ask(self, names: Sequence[str]) -> frozenset[str]:
         """Those of them that are granted now, and held. Raises QueueUnavailable: then any of them may have been, until
@@ -77,6 +89,7 @@ class Grants:
         try:
             await self._queue.undrain(given)
         except QueueUnavailable as error:
+            self._unsure_at = self._clock.monotonic()
             _log.warning(
                 "grants.release_failed",
                 f"{len(given)} workers stay idle for up to {TTL_SECONDS:.0f} s: {error.message}",
@@ -107,12 +120,12 @@ class Grants:
     def renewal_due(self, in_doubt: bool) -> bool:
         """Whether those that leave, and those that may, want another TTL_SECONDS."""
         due = self._clock.monotonic() - self._renewed_at >= RENEW_SECONDS
-        return due and bool(self._leaving or (in_doubt and self.held))
+        return due and bool(self._leaving or self.guarded or (in_doubt and self.held))
 
     async def renew(self, in_doubt: bool) -> None:
         """Raises QueueUnavailable."""
         self._renewed_at = self._clock.monotonic()
-        names = self.all if in_doubt else self._leaving
+        names = self.guarded | (self.all if in_doubt else self._leaving.keys())
         await self._queue.drain(sorted(names), int(TTL_SECONDS * 1000))
 
     def drop_held(self) -> None:
@@ -123,3 +136,4 @@ class Grants:
         """Another operator leads: what was granted is its to know."""
         self.held.clear()
         self._leaving.clear()
+        self.guarded = frozenset()

@@ -87,7 +87,7 @@ class Operation:
             self._source.woken.set,
         )
         self._scalers: dict[tuple[str, str], Scaler] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}  # by the targets that they still hold
+        self._ending: dict[Scaler, asyncio.Task[None]] = {}  # whose WorkerScalers are gone
         self._strangers: set[str] = set()
         self._taken_over = asyncio.Event()
         self._looked_at = float("-inf")
@@ -125,9 +125,11 @@ class Operation:
         for task in loops:
             task.cancel()
         await asyncio.wait(loops, timeout=STOP_SECONDS)
-        await asyncio.gather(*(scaler.stop() for scaler in self._scalers.values()), *self._ending.values())
+        ends = [*self._ending.values(), *(asyncio.create_task(each.stop()) for each in self._scalers.values())]
+        if ends:
+            await asyncio.wait(ends, timeout=STOP_SECONDS * 3)
         try:
-            if any(scaler.in_doubt for scaler in self._scalers.values()):
+            if any(scaler.in_doubt for scaler in [*self._scalers.values(), *self._ending]):
                 _log.warning("lease.kept", "The Lease is left to run out: a patch may still arrive at the API")
             else:
                 await self._leadership.resign()
@@ -159,8 +161,13 @@ class Operation:
             return
         for scaler in self._scalers.values():
             owner = self._catalogue.owners.get(scaler.spec.target, scaler.spec)
-            scaler.look(reading, owner, woken_at)
+            scaler.look(reading, owner, self._alone(scaler), woken_at)
         await self._look_for_strangers(reading)
+
+    def _alone(self, scaler: Scaler) -> bool:
+        """Whether no other acts on its target, or has begun what may still arrive there."""
+        others = [other for other in self._scalers.values() if other is not scaler and other.acting]
+        return all(other.spec.target != scaler.spec.target for other in [*others, *self._ending])
 
     def _enough(self, jobs: int) -> bool:
         """Whether every WorkerScaler is at its most with so many jobs."""
@@ -208,8 +215,6 @@ class Operation:
             if known is not None and known.spec.target != spec.target:
                 self._drop(key)
                 known = None
-            if known is None and spec.target in self._ending:
-                continue  # its end calls again
             if known is None:
                 self._scalers[key] = Scaler(spec, self._world)
             else:
@@ -221,16 +226,8 @@ class Operation:
         self._pods.forget(gone.spec.target)
         self._world.events.forget(gone.spec.uid)
         self._meters.forget(gone.spec.name)
-        before = self._ending.get(gone.spec.target)
-        self._ending[gone.spec.target] = asyncio.create_task(self._see_off(gone, before), name="scaler-end")
-
-    async def _see_off(self, gone: Scaler, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
-        await gone.leave()
-        if self._ending.get(gone.spec.target) is asyncio.current_task():
-            del self._ending[gone.spec.target]
-            self._scalers_changed()
+        ending = self._ending[gone] = asyncio.create_task(gone.leave(), name="scaler-end")
+        ending.add_done_callback(lambda _: self._ending.pop(gone))
 
     def _lead_changed(self, leads: bool) -> None:
         self._meters.leader.set(int(leads))

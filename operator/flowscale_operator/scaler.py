@@ -13,13 +13,12 @@ from dataclasses import replace
 from flowscale.clocks import steady_ms
 from flowscale.scaling import Decision, History, Limit, Reason, decide
 from flowscale_operator import marks
-from flowscale_operator.api_errors import ApiError, Conflict, Missing
+from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.conditions import Standing, conditions, source_healthy, stand
 from flowscale_operator.drain import Outcome, ScaleDown
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.grants import Grants
-from flowscale_operator.marks import LOWEST_COST
 from flowscale_operator.observe import View, put_together
 from flowscale_operator.source import Reading
 from flowscale_operator.spec import Mode, ScalerSpec
@@ -52,8 +51,11 @@ class Scaler:
         self._read_at = float("-inf")
         self._desired: int | None = None
         self._lowering: Decision | None = None  # what the last scale-down was begun for
+        self._sent: tuple[DeploymentFacts, int, Decision] | None = None  # an increase whose answer has not come
+        self._first_version: str | None = None  # of the target, since this replica leads; empty once it has moved it
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at: dict[str, float] = {}
+        self._may_act = False
         self._completing: frozenset[str] = frozenset()
         self._telling = Telling(spec, world)
         self._reading, self._acting = Single("target"), Single("scale")
@@ -69,7 +71,7 @@ class Scaler:
         self._history = History()
         self._seen, self._fault, self._missing = None, "", False
         self._read_at = float("-inf")
-        self._desired = None
+        self._desired, self._sent, self._first_version = None, None, None
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at.clear()
         self._grants.drop()
@@ -79,7 +81,12 @@ class Scaler:
     @property
     def in_doubt(self) -> bool:
         """Whether a patch may still arrive at the API."""
-        return self._down.in_doubt
+        return self._down.in_doubt or self._sent is not None
+
+    @property
+    def acting(self) -> bool:
+        """Whether it changes the target, or may have: nobody else must."""
+        return self._acting.busy or self._down.in_doubt
 
     async def stop(self) -> None:
         """Begin nothing more, and end what has begun: a change that is under way, with all that tells of it."""
@@ -89,15 +96,23 @@ class Scaler:
         await self._telling.stop()
 
     async def leave(self) -> None:
-        """Its WorkerScaler is gone. When this returns, another may act on the target."""
-        await self.stop()
-        while self.in_doubt and self._world.leadership.leading:
+        """Its WorkerScaler is gone. When this returns, nothing of it is left on the target, nor on its way there."""
+        self.spec = replace(self.spec, mode=Mode.PAUSED)  # what is under way is not wanted any more
+        await self._acting.end(PATCH_SECONDS)
+        while self._down.in_doubt and self._world.leadership.leading:
             await asyncio.sleep(1.0)
-            self._acting.start(self._settle(self._lowering))
+            self._renew_if_due()
+            self._acting.start(self._settle(None))
             await self._acting.end()
+        await self.stop()
+        pods = self._pods()
+        if pods is not None and self._world.leadership.sure(0):
+            marked = [pod for pod in pods.values() if pod.counts and marks.changes(pod, marks.NONE)]
+            self._marking.start(self._keep_pods(set(), marked, {pod.name: marks.NONE for pod in marked}))
+            await self._marking.end()
 
-    def look(self, reading: Reading, owner: ScalerSpec, woken_at: float | None) -> None:
-        """One round; `owner` is the WorkerScaler that the target obeys."""
+    def look(self, reading: Reading, owner: ScalerSpec, alone: bool, woken_at: float | None) -> None:
+        """One round; `owner` is the WorkerScaler that the target obeys, and `alone` says that no other acts on it."""
         world, now_ms = self._world, steady_ms(self._world.clock)
         self._read_if_due()
         pods = self._pods()
@@ -106,14 +121,17 @@ class Scaler:
         standing = stand(self.spec, owner, rival, self._fault, self._missing)
         decision = self._decide(view, standing, now_ms)
         self._desired = None if decision is None else decision.wanted
-        if pods is not None and standing.may_act:
-            self._see_to_pods(view, pods)
-        elif pods is not None and standing.ready.holds:
-            self._unmark_spared(view, pods)
-        if self._down.in_doubt and not standing.may_act and not self._acting.busy and world.leadership.leading:
-            self._acting.start(self._settle(None))
-        elif decision is not None:
-            self._begin(view, standing, decision, woken_at)
+        self._may_act = alone and standing.may_act
+        if world.leadership.leading:
+            self._renew_if_due()
+            if pods is not None and alone and owner.key == self.spec.key:
+                self._see_to_pods(view, pods)
+            if decision is not None and self._may_act:
+                self._begin(view, decision, woken_at)
+            elif self._down.in_doubt and not self._acting.busy:
+                self._acting.start(self._settle(None))
+        if decision is not None and self.spec.mode is Mode.DRY_RUN:
+            self._would_do(view, decision)
         healthy = source_healthy(reading, view.snapshot, self.spec.policy.stale_ms, now_ms)
         draining = len(self._grants.held) + sum(name in (pods or {}) for name in self._grants.leaving)
         found = conditions(self.spec, standing, healthy, view.snapshot, decision, self._held_by, draining)
@@ -143,8 +161,14 @@ class Scaler:
             self._world.wake()
 
     def _adopt(self, seen: DeploymentFacts) -> None:
+        if self._first_version is None and seen.read_ms >= self._world.since_ms:
+            self._first_version = seen.version
         if self._seen is None or seen.read_ms >= self._seen.read_ms:
             self._seen, self._fault, self._missing = seen, "", False
+        if self._sent is not None and seen.version != self._sent[0].version:
+            (before, after, decision), self._sent = self._sent, None
+            if seen.replicas == after:
+                self._changed(before.replicas, after, decision, decision.message, str(decision.limited_by))
 
     def _pods(self) -> Mapping[str, PodFacts] | None:
         if self._seen is None or self._world.pods.read_ms < self._world.since_ms or not self._world.pods.read_ms:
@@ -195,32 +219,30 @@ class Scaler:
             # Its controller may be away for longer than ours was. Whoever is released now may be given a job, and then
             # be removed all the same: grants stay until it has chosen, those of an operator before this one too.
             self._grants.adopt(view.draining)
-        self._renew_if_due()
+        foreign = view.draining - self._grants.all
+        self._grants.guarded = foreign if self._another_may_remove() else frozenset()
         if self._marking.busy or self._acting.busy:
             return
-        keep = self._grants.all | self._completing
+        keep = self._grants.all | self._grants.guarded | self._completing
         loose = set() if removal_pending else (view.draining - keep) | set(self._grants.overdue(pods))
-        wanted = {}
-        if view.snapshot.busy is not None:
+        wanted: Mapping[str, Mapping[str, str]] = {}
+        if not self._may_act:
+            # Hands off. Whoever had agreed to go by then must not go first when others scale.
+            spared = (pod for name, pod in pods.items() if name not in self._grants.all | view.draining)
+            wanted = {pod.name: marks.NONE for pod in spared if pod.counts and pod.cost == marks.LOWEST_COST}
+        elif view.snapshot.busy is not None:
             wanted = marks.wanted_marks(list(pods.values()), keep - loose, view.busy, self._busy_at)
         due = {name: want for name, want in wanted.items() if marks.changes(pods[name], want)}
         if loose or due:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
+    def _another_may_remove(self) -> bool:
+        """Whether a patch of the operator that led before may still arrive: it is refused once the target has moved."""
+        return self._seen is not None and self._first_version in (None, self._seen.version)
+
     def _renew_if_due(self) -> None:
         if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
             self._renewing.start(self._grants.renew(self._down.in_doubt))
-
-    def _unmark_spared(self, view: View, pods: Mapping[str, PodFacts]) -> None:
-        """It was told to keep its hands off: whoever had agreed to go by then must not go first when others scale."""
-        self._grants.forget_gone(pods)
-        self._renew_if_due()
-        if self._marking.busy or self._acting.busy:
-            return
-        agreed = self._grants.all | view.draining
-        due = [pod for name, pod in pods.items() if pod.counts and pod.cost == LOWEST_COST and name not in agreed]
-        if due:
-            self._marking.start(self._keep_pods(set(), due, {pod.name: marks.NONE for pod in due}))
 
     async def _keep_pods(self, loose: Set[str], due: list[PodFacts], wanted: Mapping[str, Mapping[str, str]]) -> None:
         if not self._world.leadership.sure(0):
@@ -229,44 +251,71 @@ class Scaler:
         if due and self._world.leadership.sure(0):
             await self._world.marker.mark(due, wanted)
 
-    def _begin(self, view: View, standing: Standing, decision: Decision, woken_at: float | None) -> None:
+    def _begin(self, view: View, decision: Decision, woken_at: float | None) -> None:
         present, wanted = view.snapshot.workers, decision.wanted
         if present is None or wanted is None:
             return
         if wanted >= present:
             self._held_by, self._held = "", 0
-        if self.spec.mode is Mode.DRY_RUN:
-            self._telling.would_change(present, wanted, decision)
-            return
-        if not standing.may_act or self._acting.busy or not self._world.leadership.leading:
+        if self._acting.busy:
             return
         if self._down.in_doubt:
             self._acting.start(self._settle(decision))
         elif wanted > present:
             self._acting.start(self._raise(present, wanted, decision, woken_at))
+        elif wanted == present and self._grants.guarded:
+            self._acting.start(self._fence())
         elif wanted < present and self._world.clock.monotonic() >= self._held_until:
             self._acting.start(self._lower(wanted, decision, dict(view.busy)))
+
+    async def _fence(self) -> None:
+        """Workers that an operator before this one may still remove are wanted: see to it that it cannot."""
+        seen = await self._target.read()
+        self._adopt(seen)
+        if self._another_may_remove() and await self._world.leadership.sure_after_a_look(PATCH_SECONDS):
+            await self._target.fence(seen)
+            self._first_version = ""
+        self._world.wake()
+
+    def _would_do(self, view: View, decision: Decision) -> None:
+        present, wanted = view.snapshot.workers, decision.wanted
+        if present is not None and wanted is not None:
+            self._telling.would_change(present, wanted, decision)
 
     async def _raise(self, present: int, wanted: int, decision: Decision, woken_at: float | None) -> None:
         seen = await self._target.read()
         self._adopt(seen)
-        if seen.replicas != present:
-            self._world.wake()  # somebody else changed it: decide anew
+        if seen.replicas != present or not self._may_act:
+            self._world.wake()  # changed by somebody else, or meant to be let alone: decide anew
             return
         leadership = self._world.leadership
         if not leadership.sure(PATCH_SECONDS) and not await leadership.sure_after_a_look(PATCH_SECONDS):
             return
+        self._sent = seen, wanted, decision
         try:
             await self._target.scale(seen, wanted)
         except Conflict:
-            self._world.wake()
+            self._world.wake()  # perhaps by an earlier patch: a look tells
+            self._read_at = float("-inf")
             return
+        except ApiUnavailable as error:
+            if error.carried_out is False:
+                self._sent = None
+            raise
+        except ApiError:
+            self._sent = None
+            raise
+        self._sent = None
         if woken_at is not None:
             self._world.meters.reaction.observe(self._world.clock.monotonic() - woken_at)
-        await self._changed(seen, present, wanted, decision, decision.message, str(decision.limited_by))
+        self._changed(present, wanted, decision, decision.message, str(decision.limited_by))
 
     def _still_wants(self, fewer: int) -> bool:
-        return self.spec.mode is Mode.AUTO and self._desired is not None and self._desired <= fewer
+        return self._may_act and self._mode_is_auto and self._desired is not None and self._desired <= fewer
+
+    @property
+    def _mode_is_auto(self) -> bool:
+        return self.spec.mode is Mode.AUTO
 
     async def _lower(self, wanted: int, decision: Decision, busy: Mapping[str, int]) -> None:
         self._lowering = decision
@@ -275,21 +324,26 @@ class Scaler:
             outcome = await self._down.run(wanted, busy, lambda: self._still_wants(wanted))
         finally:
             self._rest()
-        await self._came_of(outcome, decision)
+        self._came_of(outcome, decision)
 
     async def _settle(self, decision: Decision | None) -> None:
-        """Without a decision it only looks."""
-        outcome = await self._down.settle(None if decision is None else decision.wanted)
-        told = self._lowering if decision is None or (outcome and outcome.after < outcome.before) else decision
-        if outcome is not None and told is not None:
-            await self._came_of(outcome, told)
+        """Without a decision, or one that rests on nothing known, it only looks."""
+        known = decision is not None and decision.reason is not Reason.UNKNOWN
+        outcome = await self._down.settle(decision.wanted if decision is not None and known else None)
+        told = self._lowering or decision
+        if outcome is None or told is None:
+            return
+        if outcome.after not in (outcome.before, told.wanted):
+            words = f"From {outcome.before} to {outcome.after} workers: the answer to an earlier change was lost."
+            told = replace(decision or told, message=words)
+        self._came_of(outcome, told)
 
     def _rest(self) -> None:
         rest = HELD_SECONDS[min(self._held, len(HELD_SECONDS) - 1)]
         self._held_until = self._world.clock.monotonic() + rest
         self._held += 1
 
-    async def _came_of(self, outcome: Outcome, decision: Decision) -> None:
+    def _came_of(self, outcome: Outcome, decision: Decision) -> None:
         self._held_by = outcome.held_by
         unchanged = outcome.after == outcome.before
         self._telling.held(outcome.held_by if unchanged else "", outcome.refused)
@@ -301,18 +355,11 @@ class Scaler:
         if outcome.held_by:
             message = f"From {outcome.before} to {outcome.after} workers: {outcome.held_by}. {message}"
             limited_by = "Busy"
-        await self._changed(self._seen, outcome.before, outcome.after, decision, message, limited_by)
+        self._changed(outcome.before, outcome.after, decision, message, limited_by)
 
-    async def _changed(
-        self,
-        seen: DeploymentFacts | None,
-        before: int,
-        after: int,
-        decision: Decision,
-        message: str,
-        limited_by: str,
-    ) -> None:
+    def _changed(self, before: int, after: int, decision: Decision, message: str, limited_by: str) -> None:
         """The number of replicas was changed: known, and told."""
-        if seen is not None:
-            self._seen = replace(seen, replicas=after, read_ms=steady_ms(self._world.clock))
-        await self._telling.changed(before, after, decision, message, limited_by)
+        self._first_version = ""  # what was sent before is refused from now on
+        if self._seen is not None:
+            self._seen = replace(self._seen, replicas=after, read_ms=steady_ms(self._world.clock))
+        self._telling.changed(before, after, decision, message, limited_by)

@@ -6,6 +6,7 @@ Every change of replicas is told in all four, with the same reason; in DryRun ev
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flowscale import logs
 from flowscale.clocks import iso_utc
@@ -18,6 +19,9 @@ from flowscale_operator.spec import GROUP, PLURAL, VERSION, ScalerSpec
 from flowscale_operator.status import Change, Report
 from flowscale_operator.tasks import Single
 from flowscale_operator.world import World
+
+LAST_SECONDS = 2.0
+"""For each of the last words of an operator that ends."""
 
 _log = logs.get("operator")
 
@@ -34,7 +38,10 @@ class Telling:
         self._written_at = float("-inf")
         self._ready_told = ""
         self._source_told = True
-        self._task = Single("status")
+        self._report: Report | None = None
+        self._task, self._posting = Single("status"), Single("events")
+        self._unposted: list[tuple[str, str, bool]] = []
+        self._change_written = True
 
     def respec(self, spec: ScalerSpec) -> None:
         """A new generation is told anew what would be done."""
@@ -48,10 +55,20 @@ class Telling:
         self._written = dict(self._spec.status)
 
     async def stop(self) -> None:
+        """What was changed last is told to the end, if the API lets it be within LAST_SECONDS."""
+        await self._posting.end(LAST_SECONDS)
+        await self._posting.cancel()
+        await self._task.end(LAST_SECONDS)
         await self._task.cancel()
+        if self._report is not None and not self._change_written and self._world.leadership.sure(0):
+            fresh = status.build(replace(self._report, change=self._change), self._written, self._now())
+            self._task.start(self._write(fresh, self._change))
+            await self._task.end(LAST_SECONDS)
+            await self._task.cancel()
 
-    async def changed(self, before: int, after: int, decision: Decision, message: str, limited_by: str) -> None:
-        """The number of replicas was changed. Raises ApiError when the Event could not be written."""
+    def changed(self, before: int, after: int, decision: Decision, message: str, limited_by: str) -> None:
+        """The number of replicas was changed."""
+        self._change_written = False
         self._change = Change(self._now(), before, after, str(decision.reason), message, limited_by)
         self._count(before, after, decision, limited_by, applied=True)
         _log.info(
@@ -64,7 +81,7 @@ class Telling:
             limited_by=limited_by,
         )
         self._world.wake()
-        await self._world.events.post(self._spec, "ScaledUp" if after > before else "ScaledDown", message)
+        self._post("ScaledUp" if after > before else "ScaledDown", message)
 
     def would_change(self, present: int, wanted: int, decision: Decision) -> None:
         """In DryRun: once for each thing that would be done."""
@@ -72,14 +89,14 @@ class Telling:
         if wanted == present:
             self._would = None
             return
-        if would == self._would or self._task.busy:
+        if would == self._would:
             return
         self._would = would
         message, limited_by = f"DryRun: {decision.message}", str(decision.limited_by)
         self._change = Change(self._now(), present, wanted, str(decision.reason), message, limited_by)
         self._count(present, wanted, decision, limited_by, applied=False)
         _log.info("scale.would_change", message, scaler=self._spec.name, before=present, after=wanted)
-        self._task.start(self._world.events.post(self._spec, "WouldScale", message))
+        self._post("WouldScale", message)
 
     def held(self, why: str, refused: int) -> None:
         """Fewer were wanted; `refused` workers were asked, and render."""
@@ -90,13 +107,11 @@ class Telling:
 
     def turns(self, standing: Standing, healthy: status.Condition) -> None:
         """Events for what a person should know: it cannot act, or knows nothing, or does again."""
-        if self._task.busy:
-            return
         ready, source = standing.ready, bool(healthy.holds)
         if ready.holds is False and ready.reason != self._ready_told:
             self._ready_told = ready.reason
             _log.warning("scaler.not_ready", ready.message, scaler=self._spec.name, reason=ready.reason)
-            self._task.start(self._world.events.post(self._spec, ready.reason, ready.message, warning=True))
+            self._post(ready.reason, ready.message, warning=True)
         elif ready.holds and self._ready_told:
             self._ready_told = ""
             _log.info("scaler.ready", ready.message, scaler=self._spec.name)
@@ -104,7 +119,7 @@ class Telling:
             self._source_told = source
             reason = "SourceRecovered" if source else healthy.reason
             _log.info("scaler.source", healthy.message, scaler=self._spec.name, reason=reason)
-            self._task.start(self._world.events.post(self._spec, reason, healthy.message, warning=not source))
+            self._post(reason, healthy.message, warning=not source)
 
     def report(
         self, view: View, desired: int | None, draining: int, found: Mapping[status.Kind, status.Condition]
@@ -121,7 +136,7 @@ class Telling:
         if self._task.busy or not self._world.leadership.leading:
             return
         known = snapshot.waiting is not None and snapshot.due is not None and snapshot.delayed is not None
-        report = Report(
+        self._report = report = Report(
             generation=self._spec.generation,
             current=snapshot.workers,
             desired=desired,
@@ -136,9 +151,20 @@ class Telling:
         since = self._world.clock.monotonic() - self._written_at
         if status.worth_writing(fresh, self._written, since):
             self._written_at = self._world.clock.monotonic()
-            self._task.start(self._write(fresh))
+            self._task.start(self._write(fresh, self._change))
 
-    async def _write(self, fresh: dict[str, object]) -> None:
+    def _post(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """In turn, and beside what goes on: the API may take its time for Events."""
+        self._unposted.append((reason, message, warning))
+        if not self._posting.busy:
+            self._posting.start(self._post_all())
+
+    async def _post_all(self) -> None:
+        while self._unposted:
+            reason, message, warning = self._unposted.pop(0)
+            await self._world.events.post(self._spec, reason, message, warning=warning)
+
+    async def _write(self, fresh: dict[str, object], change: Change | None) -> None:
         body = {"status": status.patch(fresh, self._written)}
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{self._spec.namespace}/{PLURAL}/{self._spec.name}/status"
         try:
@@ -146,6 +172,7 @@ class Telling:
         except Missing:
             return  # deleted meanwhile
         self._written = fresh
+        self._change_written = self._change_written or change is self._change
 
     def _count(self, before: int, after: int, decision: Decision, limited_by: str, *, applied: bool) -> None:
         direction = "up" if after > before else "down"

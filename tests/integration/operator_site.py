@@ -17,7 +17,7 @@ from flowscale.queues.redis import open_job_queue, open_scaling_queue
 from flowscale.queues.scaling_view import Demand
 from flowscale.settings import RedisSettings
 from flowscale.testing import a_job
-from flowscale_operator.facts import COST
+from flowscale_operator.facts import COST, MARKS
 from flowscale_operator.marks import LOWEST_COST
 from integration.played_workers import PlayedWorkers, replicas
 from operator_process import OperatorProcess, scaler, until
@@ -96,6 +96,11 @@ class Site:
             for pod in self.cluster.pods("worker")
             if (pod["metadata"].get("annotations") or {}).get(COST) == str(LOWEST_COST)
         }
+
+    def marked(self) -> set[str]:
+        """Pods that carry any mark."""
+        pods = self.cluster.pods("worker")
+        return {pod["metadata"]["name"] for pod in pods if set(pod["metadata"].get("annotations") or {}) & set(MARKS)}
 
     def condition(self, kind: str) -> dict[str, Any]:
         return next((each for each in self.status.get("conditions", ()) if each["type"] == kind), {})

@@ -76,20 +76,49 @@ def test_sigterm_keeps_the_lease_while_a_patch_may_arrive(place: Site) -> None:
     place.until_replicas(0)
 
 
-def test_a_successor_begins_when_the_last_patch_is_known(place: Site) -> None:
-    operator = place.leading()
+def test_a_patch_of_a_killed_operator_is_refused_when_the_next_has_freed_the_workers(place: Site) -> None:
+    first = place.leading()
     place.start(3)
     hold = place.api.hold(SCALE)
     place.workers.finish_all()
     hold.wait()
-    first = place.api.get("workerscalers", "flowscale")
-    place.api.delete("workerscalers", "flowscale")
-    place.api.put("workerscalers", {"metadata": {"name": "second"}, "spec": first["spec"]})
+    first.kill()
     place.enqueue(3)
-    place.until_replicas(0)
+    second = place.leading("operator-2")
+    until(lambda: place.workers.ticked(ends=0.0).busy == 3, lambda: second.log)
     hold.let_go()
+    until(lambda: place.requests(SCALE)[1:], lambda: second.log)
+    assert place.cluster.sizes["worker"] == [0, 3]
+
+
+@pytest.mark.parametrize("successor", ["new", "waiting"])
+def test_a_successor_begins_when_nothing_of_the_last_can_arrive(place: Site, successor: str) -> None:
+    operator = place.leading()
+    spec = place.api.get("workerscalers", "flowscale")["spec"]
+    second = {"metadata": {"name": "second"}, "spec": spec}
+    if successor == "waiting":
+        place.api.put("workerscalers", second)
+    place.start(3)
+    hold = place.api.hold(SCALE)
+    place.workers.finish_all()
+    hold.wait()
+    place.api.delete("workerscalers", "flowscale")
+    if successor == "new":
+        place.api.put("workerscalers", second)
+    place.enqueue(3)
     until(lambda: place.workers.ticked(ends=0.0).busy == 3, lambda: operator.log)
-    assert place.cluster.sizes["worker"] == [0, 3, 0, 3]
+    hold.let_go()
+    place.enqueue(1)
+    place.until_replicas(4)
+    assert place.cluster.sizes["worker"] == [0, 3, 4]
+
+
+def test_a_deleted_workerscaler_leaves_no_marks(place: Site) -> None:
+    place.leading()
+    place.start(2)
+    until(lambda: len(place.marked()) == 2)
+    place.api.delete("workerscalers", "flowscale")
+    until(lambda: place.marked() == set())
 
 
 def test_a_clock_that_is_set_back_is_not_noticed(place: Site, tmp_path: Path) -> None:
@@ -129,18 +158,50 @@ def test_hands_that_are_taken_off_leave_nobody_marked_to_go_first(place: Site, m
     assert place.cluster.sizes["worker"] == [0, 3]
 
 
-def test_what_arrives_after_hands_were_taken_off_is_told_all_the_same(place: Site) -> None:
+def test_what_was_sent_before_hands_were_taken_off_does_not_arrive_after(place: Site) -> None:
     operator = place.leading()
     place.start(3)
     hold = place.api.hold(SCALE)
     place.workers.finish_all()
     hold.wait()
     place.respec(mode="Paused")
-    place.until_condition("Ready", "True", "Paused")
-    operator.until("scale.failed")
-    place.rounds(3)
-    assert place.replicas == 3
-    assert len(place.draining()) == 3
+    until(lambda: place.draining() == set(), lambda: operator.log)
+    place.start_more(3)
     hold.let_go()
-    until(lambda: place.status.get("lastDecision", {}).get("to") == 0, lambda: operator.log)
-    assert place.cluster.sizes["worker"] == [0, 3, 0]
+    until(lambda: len(place.requests(SCALE)) == 2, lambda: operator.log)
+    assert place.cluster.sizes["worker"] == [0, 3]
+
+
+def test_a_server_that_fails_holds_nobody_up(place: Site) -> None:
+    """As when it cannot ask a webhook: every patch is answered 500."""
+    operator = place.leading()
+    place.start(3)
+    place.api.fail(SCALE, 500, times=10**6)
+    place.workers.finish_all()
+    until(lambda: len(place.requests(SCALE)) >= 2, lambda: operator.log)
+    place.start_more(3)
+    place.api.mend()
+    place.workers.finish_all()
+    place.until_replicas(0)
+
+
+def test_an_increase_whose_answer_was_lost_is_told(place: Site) -> None:
+    operator = place.leading()
+    place.api.fail(SCALE, 0, times=1)
+    place.enqueue(2)
+    place.until_replicas(2)
+    operator.until("scale.changed")
+    until(lambda: place.status.get("lastDecision", {}).get("to") == 2, lambda: str(place.status))
+    until(lambda: "ScaledUp" in place.reasons())
+
+
+def test_what_was_done_last_is_told_to_the_end(place: Site) -> None:
+    operator = place.leading()
+    hold = place.api.hold(SCALE)
+    place.enqueue(2)
+    hold.wait()
+    hold.let_go()
+    place.until_replicas(2)
+    assert operator.terminate() == 0, operator.log
+    assert place.status["lastDecision"]["to"] == 2
+    assert "ScaledUp" in place.reasons()
