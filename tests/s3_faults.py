@@ -33,6 +33,7 @@ class FaultyS3(HttpRelay, Endpoint):
         self.calls: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.faults: Counter[tuple[str, str]] = Counter()
+        self.slow: dict[str, float] = {}  # operations, and how many seconds they take longer
         self._controls = threading.Lock()
         self._random = random.Random(0)
         self._share = 0.0
@@ -82,6 +83,7 @@ class FaultyS3(HttpRelay, Endpoint):
             while self._silent and self._gone.is_set():  # noqa: ASYNC110 - other threads set it
                 await asyncio.sleep(LOOK_SECONDS)
             raise CutError("gone")
+        await asyncio.sleep(self.slow.get(request.operation, 0.0))
         fault = self._draw()
         if fault is None:
             return None

@@ -106,6 +106,16 @@ def test_an_upload_ends_well_though_three_in_ten_requests_fail(
     assert [stored.key for stored in storage.find("uploads/")] == [key]
 
 
+def test_a_completion_that_takes_longer_than_other_calls_may_is_asked_for_once(
+    service: FaultyS3, bucket: str, storage: Storage, content: bytes, tmp_path: Path
+) -> None:
+    """Services that copy all parts for it would begin to copy again beside the first copy, and be slower still."""
+    service.slow["CompleteMultipartUpload"] = 65.0
+    write(storage, new_key(), content, tmp_path)
+    assert service.calls["CompleteMultipartUpload"] == 1
+    assert service.left_over(bucket) == []
+
+
 def test_a_download_goes_on_where_it_broke(service: FaultyS3, storage: Storage, content: bytes, tmp_path: Path) -> None:
     key = new_key()
     write(storage, key, content, tmp_path)

@@ -180,8 +180,9 @@ class S3Storage:
 
         def complete() -> StoredObject:
             try:
-                with self._calling(f"that is being uploaded as {key}") as client:
-                    client.complete_multipart_upload(
+                with translated(f"that is being uploaded as {key}", self._place):
+                    # Some services copy all parts for it.
+                    self._clients.slow.complete_multipart_upload(
                         Bucket=self._place.bucket,
                         Key=self._name(key),
                         UploadId=upload,

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import boto3
@@ -62,48 +63,68 @@ _REFUSED = {
 _Answer = TypeVar("_Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """Seconds for a connection, and without a byte of an answer; how often boto3 tries."""
+
+    connect_seconds: float
+    read_seconds: float
+    tries: int
+
+
+_USUAL = _Patience(5, 60, TRIES)
+_QUICK = _Patience(3, 4, 1)
+_SLOW = _Patience(5, 300, 1)
+
+
 class Clients:
     """A client for each process: what a fork inherits is not used by the child."""
 
     def __init__(self, place: S3Place) -> None:
         self._place = place
         self._making = threading.Lock()
-        self._made: dict[tuple[int, bool], S3Client] = {}
+        self._made: dict[tuple[int, _Patience], S3Client] = {}
 
     @property
     def usual(self) -> S3Client:
-        return self._client(quick=False)
+        return self._client(_USUAL)
 
     @property
     def quick(self) -> S3Client:
         """Asks once, and not for long: for readiness."""
-        return self._client(quick=True)
+        return self._client(_QUICK)
+
+    @property
+    def slow(self) -> S3Client:
+        """Asks once, and waits for minutes: for what a service may work on for long before it says a word, and would
+        begin a second time beside the first if it were asked again."""
+        return self._client(_SLOW)
 
     def close(self) -> None:
         with self._making:
-            for (pid, _quick), client in self._made.items():
+            for (pid, _), client in self._made.items():
                 if pid == os.getpid():
                     client.close()
             self._made = {}
 
-    def _client(self, *, quick: bool) -> S3Client:
+    def _client(self, patience: _Patience) -> S3Client:
         with self._making:
-            which = (os.getpid(), quick)
+            which = (os.getpid(), patience)
             if which not in self._made:
-                self._made[which] = _make(self._place, quick=quick)
+                self._made[which] = _make(self._place, patience)
             return self._made[which]
 
 
-def _make(place: S3Place, *, quick: bool) -> S3Client:
+def _make(place: S3Place, patience: _Patience) -> S3Client:
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        retries={"mode": "standard", "max_attempts": 1 if quick else TRIES},
+        retries={"mode": "standard", "max_attempts": patience.tries},
         max_pool_connections=CONNECTIONS,
-        connect_timeout=3 if quick else 5,
-        read_timeout=4 if quick else 60,
+        connect_timeout=patience.connect_seconds,
+        read_timeout=patience.read_seconds,
     )
     with translated("the storage's settings", place):
         # A session of its own: the default one is shared by all of the process, and no thread may change it.
