@@ -154,7 +154,7 @@ def main() -> None:
     asked = arguments.parse_args()
     share = 8 if asked.quick else 1
     console = Console()
-    with tempfile.TemporaryDirectory() as name, VersityGateway() as server:
+    with tempfile.TemporaryDirectory() as name, VersityGateway(beside=True) as server:
         folder = Path(name)
         found = throughput(server, folder, 2 * GIB // share, asked.rounds)
         table = Table("way", "MiB/s, median", "spread", "of put_object", title=f"Upload of {2048 // share} MiB")

@@ -87,10 +87,20 @@ class PlayedCluster:
         try:
             while (name := self._todo.get()) is not None:
                 assert self.works.wait(PATIENCE_SECONDS), "the controllers never came back"
-                if any(each["metadata"]["name"] == name for each in self._api.all("deployments")):
-                    self._sync(name)
+                if self._exists(name):
+                    self._sync_unless_deleted(name)
         except BaseException as fault:  # noqa: BLE001 - raised in the test's own thread, by __exit__
             self.fault = fault
+
+    def _exists(self, name: str) -> bool:
+        return any(each["metadata"]["name"] == name for each in self._api.all("deployments"))
+
+    def _sync_unless_deleted(self, name: str) -> None:
+        try:
+            self._sync(name)
+        except KeyError:
+            if self._exists(name):
+                raise
 
     def _sync(self, name: str) -> None:
         deployment = self._api.get("deployments", name)

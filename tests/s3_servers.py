@@ -193,18 +193,25 @@ class S3Server(Endpoint, ABC):
 
 
 class VersityGateway(S3Server):
-    """versitygw over a folder, on a disk that takes extended attributes: objects appear together with theirs."""
+    """versitygw over a folder, on a disk that takes extended attributes: objects appear together with theirs.
 
-    def __init__(self, region: str = "us-east-1") -> None:
+    `beside`: attributes lie in files beside the objects. One of ext4 holds 4 KiB, too little for a list of a thousand
+    parts; the server then fails to complete such an upload.
+    """
+
+    def __init__(self, region: str = "us-east-1", *, beside: bool = False) -> None:
         super().__init__()
         self.region = region
+        self._beside = beside
         (self.folder / "objects").mkdir()
+        (self.folder / "attributes").mkdir()
 
     def command(self) -> Sequence[str]:
         assert VERSITYGW.is_file(), "there is no versitygw; scripts/bootstrap s3 builds it"
         server = [str(VERSITYGW), "--port", f"{HOST}:{self.port}", "--region", self.region, "--keep-alive", "--quiet"]
         key = ["--access", self.key_id, "--secret", self.secret]
-        return [*server, *key, "posix", str(self.folder / "objects")]
+        beside = ["--sidecar", str(self.folder / "attributes")] if self._beside else []
+        return [*server, *key, "posix", *beside, str(self.folder / "objects")]
 
 
 class RcloneServer(S3Server):

@@ -29,9 +29,9 @@ class ApiUnavailable(ApiError):
 
     @property
     def ended(self) -> bool:
-        """Whether the server is done with the request, so that a look tells whether it was carried out. It is not when
-        there was no answer, or one of a server that gave up waiting for its own store (504)."""
-        return self.status not in (0, 504)
+        """Whether the server is done with the request, so that a look tells whether it was carried out: its own 500, as
+        when it cannot ask a webhook. Others may be a proxy's, or a server's that gave up waiting for its store."""
+        return self.status == 500
 
 
 class Missing(ApiError):

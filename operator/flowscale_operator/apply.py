@@ -61,7 +61,7 @@ class Target:
             "type": FENCED,
             "status": "True",
             "reason": "AnswerLost",
-            "message": "What was sent before this and was not answered is not carried out any more",
+            "message": f"What was sent on the condition of version {seen.version} is not carried out any more",
             "lastUpdateTime": moment,
             "lastTransitionTime": moment,
         }

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from flowscale import logs
 from flowscale.clocks import Clock
-from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing
+from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing, Refused
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.grants import Grants
@@ -37,6 +37,9 @@ SETTLE_SECONDS = 0.25
 
 STUCK_SECONDS = 10.0
 """A Deployment that has had fewer pods than replicas for as long cannot make them (a quota, say)."""
+
+UNFENCED_SECONDS = 60.0
+"""Where the API refuses the fence: an API server ends every request after 60 s (--request-timeout)."""
 
 LAST_LOOKS = 5
 """A Deployment's version changes with every pod that becomes ready: the last look is taken again so many times."""
@@ -61,6 +64,7 @@ class _Doubt:
 
     seen: DeploymentFacts
     after: int
+    since: float
     ended: bool = False
     others: frozenset[int] = frozenset()
 
@@ -124,6 +128,8 @@ class ScaleDown:
         if now.uid == doubt.seen.uid and now.replicas == doubt.after:
             self._grants.removed()
             return Outcome(before, doubt.after)
+        if now.uid == doubt.seen.uid and now.replicas < before:
+            self._grants.removed()  # some of them go; those that do not are released later
         await self._let_go()
         if now.uid == doubt.seen.uid and now.replicas in doubt.others:
             return Outcome(before, now.replicas)
@@ -140,7 +146,11 @@ class ScaleDown:
         if not await self._leadership.sure_after_a_look(PATCH_SECONDS):
             return None
         if after == before:
-            await self._target.fence(doubt.seen)
+            try:
+                await self._target.fence(doubt.seen)
+            except Refused:
+                if self._clock.monotonic() - doubt.since < UNFENCED_SECONDS:
+                    raise
             return await self._give_up(before, "a patch was not carried out")
         self._doubt = replace(doubt, others=doubt.others | {after})
         await self._target.scale(doubt.seen, after)  # refused: the next look knows by what
@@ -253,12 +263,16 @@ class ScaleDown:
             now = await self._target.read()
             number = len(self._grants.held)
             counted = sum(pod.counts for pod in pods)
+            if now.uid == seen.uid and now.replicas < before:
+                self._grants.removed()  # some of them may be about to go
             if now.uid != seen.uid or now.replicas != before or counted != before:
                 return Outcome(before, before, "the Deployment was changed by another meanwhile")
             if now.rolling or several_versions(pods):
                 return Outcome(before, before, now.rolling or "a rollout is under way")
             if not surely_first(pods, number, self._grants.held):
                 return Outcome(before, before, "a pod that did not agree would go first")
+            if not still():
+                return Outcome(before, before, "they may be needed again")
             try:
                 return await self._patch(now, before - number)
             except Conflict:
@@ -268,11 +282,11 @@ class ScaleDown:
     async def _patch(self, seen: DeploymentFacts, after: int) -> Outcome:
         if not self._leadership.sure(PATCH_SECONDS):
             return Outcome(seen.replicas, seen.replicas, "another operator may lead")
-        self._doubt = _Doubt(seen, after)
+        doubt = self._doubt = _Doubt(seen, after, self._clock.monotonic())
         try:
             await self._target.scale(seen, after)
         except ApiUnavailable as error:
-            self._doubt = None if error.carried_out is False else replace(self._doubt, ended=error.ended)
+            self._doubt = None if error.carried_out is False else replace(doubt, ended=error.ended)
             raise
         except ApiError:
             self._doubt = None

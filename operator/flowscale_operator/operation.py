@@ -161,7 +161,10 @@ class Operation:
             return
         for scaler in self._scalers.values():
             owner = self._catalogue.owners.get(scaler.spec.target, scaler.spec)
-            scaler.look(reading, owner, self._alone(scaler), woken_at)
+            try:
+                scaler.look(reading, owner, self._alone(scaler), woken_at)
+            except Exception as error:  # noqa: BLE001 - logged; the others are looked at all the same
+                _log.exception("look.defect", f"{scaler.spec.name} was not looked at, by a defect", error)
         await self._look_for_strangers(reading)
 
     def _alone(self, scaler: Scaler) -> bool:
@@ -226,8 +229,13 @@ class Operation:
         self._pods.forget(gone.spec.target)
         self._world.events.forget(gone.spec.uid)
         self._meters.forget(gone.spec.name)
-        ending = self._ending[gone] = asyncio.create_task(gone.leave(), name="scaler-end")
+        ending = self._ending[gone] = asyncio.create_task(self._see_off(gone), name="scaler-end")
         ending.add_done_callback(lambda _: self._ending.pop(gone))
+
+    async def _see_off(self, gone: Scaler) -> None:
+        await asyncio.sleep(0)  # until all that changed with it is known
+        targets = {scaler.spec.target for scaler in self._scalers.values()}
+        await gone.leave(last=gone.spec.target not in targets)
 
     def _lead_changed(self, leads: bool) -> None:
         self._meters.leader.set(int(leads))

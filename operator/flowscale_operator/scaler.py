@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from flowscale import logs
 from flowscale.clocks import steady_ms
 from flowscale.scaling import Decision, History, Limit, Reason, decide
 from flowscale_operator import marks
-from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing
+from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing, Refused
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.conditions import Standing, conditions, source_healthy, stand
-from flowscale_operator.drain import Outcome, ScaleDown
+from flowscale_operator.drain import UNFENCED_SECONDS, Outcome, ScaleDown
 from flowscale_operator.facts import DeploymentFacts, PodFacts
 from flowscale_operator.grants import Grants
 from flowscale_operator.observe import View, put_together
@@ -26,14 +27,23 @@ from flowscale_operator.tasks import Single
 from flowscale_operator.telling import Telling
 from flowscale_operator.world import World
 
+LEAVE_LOOKS = 60
+"""One a second, at the end."""
+
 READ_SECONDS = 4.0
 """Between two readings of the target: twice within the 10 s after which it counts as unknown."""
 
 AFTER_TAKEOVER_SECONDS = 30.0
 """How long after it began to lead an operator completes what it finds half done; later, it only releases it."""
 
+FENCE_SECONDS = 5.0
+"""Between two tries."""
+
 HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """Rests after scale-downs in a row that were held."""
+
+
+_log = logs.get("operator")
 
 
 class Scaler:
@@ -51,7 +61,9 @@ class Scaler:
         self._read_at = float("-inf")
         self._desired: int | None = None
         self._lowering: Decision | None = None  # what the last scale-down was begun for
-        self._sent: tuple[DeploymentFacts, int, Decision] | None = None  # an increase whose answer has not come
+        self._sent: dict[int, Decision] = {}  # increases whose answers have not come, by what they would set
+        self._sent_on, self._sent_from, self._sent_ms = "", 0, 0  # from which version and size, and when the last
+        self._fenced_at, self._unfenced = float("-inf"), False
         self._first_version: str | None = None  # of the target, since this replica leads; empty once it has moved it
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at: dict[str, float] = {}
@@ -71,7 +83,9 @@ class Scaler:
         self._history = History()
         self._seen, self._fault, self._missing = None, "", False
         self._read_at = float("-inf")
-        self._desired, self._sent, self._first_version = None, None, None
+        self._desired, self._first_version = None, None
+        self._sent = {}
+        self._fenced_at, self._unfenced = float("-inf"), False
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at.clear()
         self._grants.drop()
@@ -81,7 +95,8 @@ class Scaler:
     @property
     def in_doubt(self) -> bool:
         """Whether a patch may still arrive at the API."""
-        return self._down.in_doubt or self._sent is not None
+        lately = steady_ms(self._world.clock) - self._sent_ms < UNFENCED_SECONDS * 1000
+        return self._down.in_doubt or bool(self._sent and lately)
 
     @property
     def acting(self) -> bool:
@@ -95,21 +110,34 @@ class Scaler:
             await task.cancel()
         await self._telling.stop()
 
-    async def leave(self) -> None:
-        """Its WorkerScaler is gone. When this returns, nothing of it is left on the target, nor on its way there."""
+    async def leave(self, *, last: bool) -> None:
+        """Its WorkerScaler is gone. When this returns, nothing of it is on its way to the target any more; nor left on
+        its pods, if it was the `last` that had this target."""
         self.spec = replace(self.spec, mode=Mode.PAUSED)  # what is under way is not wanted any more
-        await self._acting.end(PATCH_SECONDS)
-        while self._down.in_doubt and self._world.leadership.leading:
-            await asyncio.sleep(1.0)
-            self._renew_if_due()
-            self._acting.start(self._settle(None))
+        self._may_act = False
+        while (self._acting.busy or self._down.in_doubt) and self._world.leadership.leading:
             await self._acting.end()
+            if self._down.in_doubt:
+                self._renew_if_due()
+                self._acting.start(self._settle(None))
+                await asyncio.sleep(1.0)
         await self.stop()
-        pods = self._pods()
-        if pods is not None and self._world.leadership.sure(0):
-            marked = [pod for pod in pods.values() if pod.counts and marks.changes(pod, marks.NONE)]
+        if last and await self._none_is_leaving():
+            marked = [pod for pod in (self._pods() or {}).values() if pod.counts and marks.changes(pod, marks.NONE)]
             self._marking.start(self._keep_pods(set(), marked, {pod.name: marks.NONE for pod in marked}))
             await self._marking.end()
+
+    async def _none_is_leaving(self) -> bool:
+        """When the controller has chosen whom to remove, for which it needs the marks; False when that takes long."""
+        for _ in range(LEAVE_LOOKS):
+            pods = self._pods()
+            if pods is None or self._seen is None or not self._world.leadership.sure(0):
+                return False
+            if sum(pod.counts for pod in pods.values()) <= self._seen.replicas:
+                return True
+            self._renew_if_due()
+            await asyncio.sleep(1.0)
+        return False
 
     def look(self, reading: Reading, owner: ScalerSpec, alone: bool, woken_at: float | None) -> None:
         """One round; `owner` is the WorkerScaler that the target obeys, and `alone` says that no other acts on it."""
@@ -124,12 +152,19 @@ class Scaler:
         self._may_act = alone and standing.may_act
         if world.leadership.leading:
             self._renew_if_due()
-            if pods is not None and alone and owner.key == self.spec.key:
+            mine = pods is not None and alone and owner.key == self.spec.key
+            if pods is not None and mine:
                 self._see_to_pods(view, pods)
-            if decision is not None and self._may_act:
+            else:
+                self._grants.guarded = frozenset()
+            if mine and self._fence_due() and not self._acting.busy:
+                self._acting.start(self._fence())
+            elif decision is not None and self._may_act:
                 self._begin(view, decision, woken_at)
             elif self._down.in_doubt and not self._acting.busy:
                 self._acting.start(self._settle(None))
+        if not self._may_act:
+            self._held_by = ""
         if decision is not None and self.spec.mode is Mode.DRY_RUN:
             self._would_do(view, decision)
         healthy = source_healthy(reading, view.snapshot, self.spec.policy.stale_ms, now_ms)
@@ -165,10 +200,10 @@ class Scaler:
             self._first_version = seen.version
         if self._seen is None or seen.read_ms >= self._seen.read_ms:
             self._seen, self._fault, self._missing = seen, "", False
-        if self._sent is not None and seen.version != self._sent[0].version:
-            (before, after, decision), self._sent = self._sent, None
-            if seen.replicas == after:
-                self._changed(before.replicas, after, decision, decision.message, str(decision.limited_by))
+        if self._sent and seen.read_ms > self._sent_ms and seen.version != self._sent_on:
+            decision, self._sent = self._sent.get(seen.replicas), {}
+            if decision is not None:
+                self._changed(self._sent_from, seen.replicas, decision, decision.message, str(decision.limited_by))
 
     def _pods(self) -> Mapping[str, PodFacts] | None:
         if self._seen is None or self._world.pods.read_ms < self._world.since_ms or not self._world.pods.read_ms:
@@ -238,7 +273,16 @@ class Scaler:
 
     def _another_may_remove(self) -> bool:
         """Whether a patch of the operator that led before may still arrive: it is refused once the target has moved."""
+        if self._unfenced and steady_ms(self._world.clock) - self._world.since_ms > UNFENCED_SECONDS * 1000:
+            return False
         return self._seen is not None and self._first_version in (None, self._seen.version)
+
+    def _fence_due(self) -> bool:
+        """Once for each time that this replica begins to lead, before it removes or releases anybody."""
+        if self._seen is None or not self._seen.replicas or not self._another_may_remove():
+            return False
+        rested = self._world.clock.monotonic() - self._fenced_at > FENCE_SECONDS
+        return rested and (self._may_act or bool(self._grants.guarded))
 
     def _renew_if_due(self) -> None:
         if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
@@ -263,18 +307,25 @@ class Scaler:
             self._acting.start(self._settle(decision))
         elif wanted > present:
             self._acting.start(self._raise(present, wanted, decision, woken_at))
-        elif wanted == present and self._grants.guarded:
-            self._acting.start(self._fence())
-        elif wanted < present and self._world.clock.monotonic() >= self._held_until:
+        elif wanted < present and not self._another_may_remove() and self._rested:
             self._acting.start(self._lower(wanted, decision, dict(view.busy)))
 
     async def _fence(self) -> None:
-        """Workers that an operator before this one may still remove are wanted: see to it that it cannot."""
+        self._fenced_at = self._world.clock.monotonic()
         seen = await self._target.read()
         self._adopt(seen)
         if self._another_may_remove() and await self._world.leadership.sure_after_a_look(PATCH_SECONDS):
-            await self._target.fence(seen)
-            self._first_version = ""
+            try:
+                await self._target.fence(seen)
+                self._first_version = ""
+            except Refused as error:
+                if not self._unfenced:
+                    _log.warning(
+                        "fence.refused",
+                        f"Nobody is removed for {UNFENCED_SECONDS:.0f} s after another operator led: {error.message}",
+                        scaler=self.spec.name,
+                    )
+                self._unfenced = True
         self._world.wake()
 
     def _would_do(self, view: View, decision: Decision) -> None:
@@ -291,7 +342,10 @@ class Scaler:
         leadership = self._world.leadership
         if not leadership.sure(PATCH_SECONDS) and not await leadership.sure_after_a_look(PATCH_SECONDS):
             return
-        self._sent = seen, wanted, decision
+        if self._sent_on != seen.version:
+            self._sent = {}
+        self._sent[wanted] = decision
+        self._sent_on, self._sent_from, self._sent_ms = seen.version, present, steady_ms(self._world.clock)
         try:
             await self._target.scale(seen, wanted)
         except Conflict:
@@ -300,15 +354,20 @@ class Scaler:
             return
         except ApiUnavailable as error:
             if error.carried_out is False:
-                self._sent = None
+                self._sent.pop(wanted, None)
             raise
         except ApiError:
-            self._sent = None
+            self._sent.pop(wanted, None)
             raise
-        self._sent = None
+        told, self._sent = wanted not in self._sent, {}  # by a reading that came before the answer
         if woken_at is not None:
             self._world.meters.reaction.observe(self._world.clock.monotonic() - woken_at)
-        self._changed(present, wanted, decision, decision.message, str(decision.limited_by))
+        if not told:
+            self._changed(present, wanted, decision, decision.message, str(decision.limited_by))
+
+    @property
+    def _rested(self) -> bool:
+        return self._world.clock.monotonic() >= self._held_until
 
     def _still_wants(self, fewer: int) -> bool:
         return self._may_act and self._mode_is_auto and self._desired is not None and self._desired <= fewer
@@ -330,12 +389,15 @@ class Scaler:
         """Without a decision, or one that rests on nothing known, it only looks."""
         known = decision is not None and decision.reason is not Reason.UNKNOWN
         outcome = await self._down.settle(decision.wanted if decision is not None and known else None)
-        told = self._lowering or decision
-        if outcome is None or told is None:
+        if outcome is None:
+            return
+        told = decision if outcome.after > outcome.before else self._lowering
+        told = told or decision or self._lowering
+        if told is None:
             return
         if outcome.after not in (outcome.before, told.wanted):
             words = f"From {outcome.before} to {outcome.after} workers: the answer to an earlier change was lost."
-            told = replace(decision or told, message=words)
+            told = replace(told, message=words)
         self._came_of(outcome, told)
 
     def _rest(self) -> None:

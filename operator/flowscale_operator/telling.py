@@ -5,6 +5,7 @@ Every change of replicas is told in all four, with the same reason; in DryRun ev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from flowscale import logs
 from flowscale.clocks import iso_utc
 from flowscale.scaling import Decision, Reason
 from flowscale_operator import status
-from flowscale_operator.api_errors import Missing
+from flowscale_operator.api_errors import ApiError, Missing
 from flowscale_operator.conditions import Standing
 from flowscale_operator.observe import View
 from flowscale_operator.spec import GROUP, PLURAL, VERSION, ScalerSpec
@@ -35,6 +36,7 @@ class Telling:
         self._change: Change | None = None
         self._would: tuple[int, int, Reason] | None = None
         self._written: Mapping[str, object] = dict(spec.status)
+        self._sure = True  # the API has what is `_written`
         self._written_at = float("-inf")
         self._ready_told = ""
         self._source_told = True
@@ -52,14 +54,12 @@ class Telling:
     def reset(self) -> None:
         """Another operator may have told other things meanwhile."""
         self._change, self._would = None, None
-        self._written = dict(self._spec.status)
+        self._written, self._sure = dict(self._spec.status), False
 
     async def stop(self) -> None:
         """What was changed last is told to the end, if the API lets it be within LAST_SECONDS."""
-        await self._posting.end(LAST_SECONDS)
-        await self._posting.cancel()
-        await self._task.end(LAST_SECONDS)
-        await self._task.cancel()
+        await asyncio.gather(self._posting.end(LAST_SECONDS), self._task.end(LAST_SECONDS))
+        await asyncio.gather(self._posting.cancel(), self._task.cancel())
         if self._report is not None and not self._change_written and self._world.leadership.sure(0):
             fresh = status.build(replace(self._report, change=self._change), self._written, self._now())
             self._task.start(self._write(fresh, self._change))
@@ -149,7 +149,7 @@ class Telling:
         )
         fresh = status.build(report, self._written, self._now())
         since = self._world.clock.monotonic() - self._written_at
-        if status.worth_writing(fresh, self._written, since):
+        if status.worth_writing(fresh, self._known, since):
             self._written_at = self._world.clock.monotonic()
             self._task.start(self._write(fresh, self._change))
 
@@ -165,14 +165,22 @@ class Telling:
             await self._world.events.post(self._spec, reason, message, warning=warning)
 
     async def _write(self, fresh: dict[str, object], change: Change | None) -> None:
-        body = {"status": status.patch(fresh, self._written)}
+        body = {"status": status.patch(fresh, self._known)}
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{self._spec.namespace}/{PLURAL}/{self._spec.name}/status"
         try:
             await self._world.api.patch(path, body)
         except Missing:
             return  # deleted meanwhile
-        self._written = fresh
+        except ApiError:
+            self._sure = False
+            raise
+        self._written, self._sure = fresh, True
         self._change_written = self._change_written or change is self._change
+
+    @property
+    def _known(self) -> Mapping[str, object]:
+        """What the API has for sure."""
+        return self._written if self._sure else {}
 
     def _count(self, before: int, after: int, decision: Decision, limited_by: str, *, applied: bool) -> None:
         direction = "up" if after > before else "down"

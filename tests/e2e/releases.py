@@ -48,7 +48,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 LEFT_BY_NO_RELEASE = (
-    "all,configmaps,secrets,serviceaccounts,ingresses,networkpolicies,poddisruptionbudgets,roles,rolebindings"
+    "pods,services,deployments,replicasets,statefulsets,jobs,configmaps,secrets,serviceaccounts,ingresses,"
+    "networkpolicies,poddisruptionbudgets,roles,rolebindings"
 )
 """Kinds of objects of which none may be left after an uninstall."""
 
