@@ -42,7 +42,6 @@ FENCE_SECONDS = 5.0
 HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """Rests after scale-downs in a row that were held."""
 
-
 _log = logs.get("operator")
 
 
@@ -370,11 +369,8 @@ class Scaler:
         return self._world.clock.monotonic() >= self._held_until
 
     def _still_wants(self, fewer: int) -> bool:
-        return self._may_act and self._mode_is_auto and self._desired is not None and self._desired <= fewer
-
-    @property
-    def _mode_is_auto(self) -> bool:
-        return self.spec.mode is Mode.AUTO
+        auto = self.spec.mode is Mode.AUTO  # a person may have said otherwise since the last look
+        return self._may_act and auto and self._desired is not None and self._desired <= fewer
 
     async def _lower(self, wanted: int, decision: Decision, busy: Mapping[str, int]) -> None:
         self._lowering = decision

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from api_server import Hold
 from integration.operator_site import SCALE, Site, site
-from operator_process import PROGRAM, until
+from operator_process import PROGRAM, OperatorProcess, until
 from played_cluster import LABELS
 from redis_server import RedisServer
 
@@ -31,12 +32,18 @@ def place(own_redis: RedisServer, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def test_more_work_outranks_a_patch_in_doubt(place: Site) -> None:
+def patch_on_its_way(place: Site) -> tuple[OperatorProcess, Hold]:
+    """All of three workers agreed to go, and the patch to 0 was sent; its answer does not come."""
     operator = place.leading()
     place.start(3)
     hold = place.api.hold(SCALE)
     place.workers.finish_all()
-    hold.wait()  # all three agreed; the patch to 0 is on its way, and its answer does not come
+    hold.wait()
+    return operator, hold
+
+
+def test_more_work_outranks_a_patch_in_doubt(place: Site) -> None:
+    operator, hold = patch_on_its_way(place)
     place.enqueue(5)
     place.until_replicas(5)
     hold.let_go()  # it arrives after all
@@ -64,11 +71,7 @@ def test_what_is_in_doubt_is_not_sent_again_when_another_would_go(place: Site) -
 
 
 def test_sigterm_keeps_the_lease_while_a_patch_may_arrive(place: Site) -> None:
-    operator = place.leading()
-    place.start(3)
-    hold = place.api.hold(SCALE)
-    place.workers.finish_all()
-    hold.wait()
+    operator, hold = patch_on_its_way(place)
     assert operator.terminate() == 0, operator.log
     assert "lease.kept" in operator.events()
     assert [bool(lease["spec"]["holderIdentity"]) for lease in place.api.all("leases")] == [True]
@@ -77,11 +80,7 @@ def test_sigterm_keeps_the_lease_while_a_patch_may_arrive(place: Site) -> None:
 
 
 def test_a_patch_of_a_killed_operator_is_refused_when_the_next_has_freed_the_workers(place: Site) -> None:
-    first = place.leading()
-    place.start(3)
-    hold = place.api.hold(SCALE)
-    place.workers.finish_all()
-    hold.wait()
+    first, hold = patch_on_its_way(place)
     first.kill()
     place.enqueue(3)
     second = place.leading("operator-2")
@@ -159,11 +158,7 @@ def test_hands_that_are_taken_off_leave_nobody_marked_to_go_first(place: Site, m
 
 
 def test_what_was_sent_before_hands_were_taken_off_does_not_arrive_after(place: Site) -> None:
-    operator = place.leading()
-    place.start(3)
-    hold = place.api.hold(SCALE)
-    place.workers.finish_all()
-    hold.wait()
+    operator, hold = patch_on_its_way(place)
     place.respec(mode="Paused")
     until(lambda: place.draining() == set(), lambda: operator.log)
     place.start_more(3)
