@@ -277,13 +277,13 @@ def own_writes(scaler: Scaler, operator: Any) -> float:
 
 
 def multiply(cluster: Cluster, scaler: Scaler, count: int) -> None:
-    """So many WorkerScalers, each with a Deployment of its own that has no replicas."""
+    """So many WorkerScalers, each with a Deployment of its own that has no replicas, which the operator may size."""
     mine = json.loads(
         cluster.kubectl("--namespace", scaler.namespace, "get", "workerscaler", scaler.name, "-o", "json")
     )
-    objects: list[dict[str, Any]] = []
-    for number in range(1, count):
-        name = f"more-{number}"
+    names = [f"more-{number}" for number in range(1, count)]
+    objects = rights(scaler, names)
+    for name in names:
         labels = {"app": name}
         container = {
             "name": "none",
@@ -320,6 +320,26 @@ def multiply(cluster: Cluster, scaler: Scaler, count: int) -> None:
         return len(items) == count and len(ready) == count
 
     until(all_ready, f"{count} WorkerScalers to be ready")
+
+
+def rights(scaler: Scaler, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """What the chart's Role grants for its own target, for these."""
+    account = scaler.release.component("operator")
+    rules = [
+        {"apiGroups": ["apps"], "resources": [resource], "resourceNames": [*targets], "verbs": [verb]}
+        for resource, verb in (("deployments", "get"), ("deployments/scale", "patch"), ("deployments/status", "patch"))
+    ]
+    group = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "more"}, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "more"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "more"},
+            "subjects": [{"kind": "ServiceAccount", "name": account}],
+        },
+    ]
 
 
 # --- KEDA
