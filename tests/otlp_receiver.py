@@ -40,7 +40,7 @@ class Span:
 
 
 class OtlpReceiver:
-    """Use as a context manager. `bodies` are the requests as they came, for tests that look for what must not be there."""
+    """Use as a context manager. `bodies` are the requests as they came: what must not be there can be looked for."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []

@@ -494,7 +494,7 @@ class TracingSettings(Group):
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
         description="The same in full, with its path; wins over the one above.",
     )
-    protocol: Literal["http/protobuf"] = Field(
+    protocol: str = Field(
         "http/protobuf",
         alias="OTEL_EXPORTER_OTLP_PROTOCOL",
         description="The only one that is spoken; a collector takes it on another port than gRPC.",
@@ -520,28 +520,21 @@ class TracingSettings(Group):
         alias="OTEL_RESOURCE_ATTRIBUTES",
         description="What else every span tells of its process, as `name=value` with commas between.",
     )
-    sampler: (
-        Literal[
-            "always_on",
-            "always_off",
-            "traceidratio",
-            "parentbased_always_on",
-            "parentbased_always_off",
-            "parentbased_traceidratio",
-        ]
-        | None
-    ) = Field(
+    sampler: str | None = Field(
         None,
         alias="OTEL_TRACES_SAMPLER",
-        description="Which traces are kept. Unset: `parentbased_always_on`, all but those whose client says not to.",
+        description="Which traces are kept: `always_on`, `always_off`, `traceidratio`, or one of these after "
+        "`parentbased_`, which obeys a client that says so itself. Unset: `parentbased_always_on`.",
     )
-    sampler_ratio: float | None = Field(
-        None,
-        alias="OTEL_TRACES_SAMPLER_ARG",
-        ge=0,
-        le=1,
-        description="Share of the traces that `traceidratio` and `parentbased_traceidratio` keep.",
+    sampler_argument: str | None = Field(
+        None, alias="OTEL_TRACES_SAMPLER_ARG", description="For `traceidratio`: the share that is kept, 0 to 1."
     )
+
+    @model_validator(mode="after")
+    def _is_spoken(self) -> Self:
+        if self.is_on and self.protocol != "http/protobuf":
+            raise missing("OTEL_EXPORTER_OTLP_PROTOCOL", "must be http/protobuf, which collectors take on port 4318")
+        return self
 
     @property
     def is_on(self) -> bool:

@@ -1,4 +1,4 @@
-"""How long the end of a process waits for its collector: a moment, and not at all soon after somebody waited in vain."""
+"""How long the end of a process waits for its collector: a moment, and not at all soon after another did in vain."""
 
 from __future__ import annotations
 
