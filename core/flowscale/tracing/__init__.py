@@ -54,7 +54,7 @@ def load(settings: TracingSettings) -> None:
     """
     global _patience
     if settings.is_on:
-        _load()
+        _load().warm_up()
         _patience = Patience()
 
 

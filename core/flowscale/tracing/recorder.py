@@ -52,6 +52,11 @@ class Recorder:
         provider.add_span_processor(self._processor)
         self._tracer = provider.get_tracer("flowscale", __version__)
 
+    @staticmethod
+    def warm_up() -> None:
+        """The exporter imports its client when it is first made, which would cost each forked process 0.1 s."""
+        OTLPSpanExporter().shutdown()
+
     def stop(self, seconds: float) -> bool:
         """The SDK's own flush has no limit: it is waited for from here, and left alone then."""
         flush = threading.Thread(target=self._processor.force_flush, name="trace-flush", daemon=True)
