@@ -143,7 +143,6 @@ class Job:
     failure: Failure | None = None
     logs: tuple[str, ...] = ()
     origin: Origin = UNKNOWN
-    joined_ms: int | None = None  # when it last joined its line, by the queue's clock; told of executions only
 
     @property
     def attempt_number(self) -> int:

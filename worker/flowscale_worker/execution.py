@@ -135,7 +135,7 @@ class Executor:
             "flowscale.worker": execution.worker,
             "flowscale.job.priority": job.priority.value,
         }
-        with logs.bind(**execution.log_fields), tracing.attempt(job, facts):
+        with logs.bind(**execution.log_fields), tracing.attempt(job, execution.joined_ms, facts):
             _log.info("execution.started", "Started a job", attempt=len(job.attempts) + 1)
             with Heartbeat(self._queue, execution) as heartbeat:
                 return self._run(execution, heartbeat)

@@ -143,6 +143,7 @@ class Execution:
     id: str
     job: Job
     worker: str
+    joined_ms: int | None = None  # Unix ms by the queue's clock: since when the job waited in its line for this one
 
     @property
     def log_fields(self) -> dict[str, str]:

@@ -102,10 +102,10 @@ def request(headers: Sequence[tuple[bytes, bytes]], name: str, attributes: Attri
     return _NO_END if _recorder is None else _recorder.request(headers, name, attributes)
 
 
-def attempt(job: Job, attributes: Attributes) -> AbstractContextManager[None]:
+def attempt(job: Job, joined_ms: int | None, attributes: Attributes) -> AbstractContextManager[None]:
     """The span of an attempt at a job, as it was when the attempt began: in the trace of the request that enqueued it,
-    linked to the attempt before; beside it stands the span of its wait in the line."""
-    return _OFF if _recorder is None else _recorder.attempt(job, attributes)
+    linked to the attempt before. Beside it stands the span of its wait in the line, since `joined_ms`."""
+    return _OFF if _recorder is None else _recorder.attempt(job, joined_ms, attributes)
 
 
 def rename(name: str) -> None:

@@ -79,7 +79,7 @@ class Recorder:
             yield began.end
 
     @contextmanager
-    def attempt(self, job: Job, attributes: Attributes) -> Iterator[None]:
+    def attempt(self, job: Job, joined_ms: int | None, attributes: Attributes) -> Iterator[None]:
         parent = _place_of(job.origin)
         if not trace.get_current_span(parent).get_span_context().is_valid:
             self._ids.trace_id.set(job_trace_id(job.id))
@@ -90,11 +90,11 @@ class Recorder:
             "attempt", parent, trace.SpanKind.CONSUMER, attributes, links=_link_to_last(job, parent)
         )
         self._ids.forget()
-        if job.joined_ms is not None and began_ms is not None:
+        if joined_ms is not None and began_ms is not None:
             waited = self._tracer.start_span(
-                "wait", parent or trace.set_span_in_context(span), start_time=job.joined_ms * 1_000_000
+                "wait", parent or trace.set_span_in_context(span), start_time=joined_ms * 1_000_000
             )
-            waited.end(max(job.joined_ms, began_ms) * 1_000_000)
+            waited.end(max(joined_ms, began_ms) * 1_000_000)
         with self._opened(span):
             yield
 

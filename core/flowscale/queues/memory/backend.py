@@ -19,7 +19,6 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from random import random
 from uuid import uuid4
 
@@ -325,8 +324,7 @@ class MemoryQueue(ScalingHalf):
         self._holds[place.job_id] = Hold(execution_id, group, place, now, now + self._policy.lease_ms)
         now_ms = self._clock.now_ms()
         job = self._records.get(place.job_id).start(execution_id, worker, now_ms)
-        joined_ms = now_ms - (now - place.since_ms)
-        return Execution(execution_id, replace(self._records.put(job), joined_ms=joined_ms), worker)
+        return Execution(execution_id, self._records.put(job), worker, now_ms - (now - place.since_ms))
 
     def _held(self, execution: Execution) -> tuple[Job, Hold]:
         """The job and its lease. Raises LeaseLost unless the execution is the current one."""

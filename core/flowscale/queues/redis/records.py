@@ -113,8 +113,13 @@ def _from_record(job_id: str, raw: RAW, log: Sequence[bytes]) -> Job:
         failure=_failure(raw),
         logs=tuple(line.decode() for line in log),
         origin=Origin.read(*(_legible(raw, name) for name in (b"request_id", b"traceparent", b"tracestate"))),
-        joined_ms=_number(raw, b"joined_ms"),
     )
+
+
+def joined_ms(raw: RAW) -> int | None:
+    """When the job last joined its line."""
+    text = raw.get(b"joined_ms", b"")
+    return int(text) if text.isdigit() else None
 
 
 def _object(text: bytes, most: int) -> dict[str, Any]:
