@@ -9,6 +9,7 @@ import sys
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
+from flowscale.crashes import redact_crashes
 from flowscale.errors import FlowScaleError
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.redis import open_scaling_queue
@@ -20,6 +21,7 @@ from flowscale_operator.operation import Operation
 
 def run() -> None:
     """The program; its exit code is 0 after SIGTERM or SIGINT, 2 for a setting that cannot be."""
+    redact_crashes()
     try:
         settings = Settings.load()
         logs.configure(settings.logs.level, settings.logs.format, secrets=settings.secrets())

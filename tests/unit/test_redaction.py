@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from pydantic import SecretStr
@@ -103,6 +105,25 @@ def test_no_line_holds_a_secret_whoever_wrote_it(form: str) -> None:
     assert "planted" not in text
     assert text.count(REDACTED) >= 6
     assert "Traceback" in text
+
+
+def test_a_crash_is_told_as_ever_without_secrets() -> None:
+    program = """
+import threading
+from flowscale import crashes, redaction
+crashes.redact_crashes()
+redaction.protect(["planted-secret"])
+thread = threading.Thread(target=lambda: int("planted-secret"))
+thread.start()
+thread.join()
+raise ValueError("planted-secret at https://host/x?planted-query")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "planted" not in ended.stderr
+    assert ended.stderr.count("Traceback") == 2
+    assert ended.stderr.count(REDACTED) == 3
+    assert "ValueError: [redacted] at https://host/x?[redacted]" in ended.stderr
 
 
 def test_every_secret_setting_is_known_to_the_redactor() -> None:

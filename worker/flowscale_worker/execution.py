@@ -35,6 +35,7 @@ from flowscale.errors import (
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
+from flowscale.redaction import redact
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_worker.download import DownloadLimits, download
@@ -199,7 +200,7 @@ class Executor:
         def tell(percent: int | None, lines: Sequence[str] = ()) -> None:
             nonlocal away
             try:
-                self._queue.progress(execution, percent, [line for line in lines if line])
+                self._queue.progress(execution, percent, [redact(line) for line in lines if line])
             except LeaseLost:
                 heartbeat.verdict = Stopped.LEASE_LOST
             except QueueUnavailable as error:
@@ -274,7 +275,8 @@ class Executor:
         _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
         return job
 
-    def _fail(self, execution: Execution, failure: Failure) -> Job | None:
+    def _fail(self, execution: Execution, reason: Failure) -> Job | None:
+        failure = replace(reason, message=redact(reason.message))  # clients read it
         tracing.note({OUTCOME: "failed"})
         tracing.fail(failure.code, failure.message)
 
