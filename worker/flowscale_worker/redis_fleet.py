@@ -132,7 +132,10 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the worker hears them too, and decides
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    tracing.start(settings.tracing, "flowscale-worker")
+    try:
+        tracing.start(settings.tracing, "flowscale-worker")
+    except SettingsError as error:
+        _log.error("traces.refused", error.message)  # a render does not need them
     queue = open_work_queue(settings.redis, policy, clock)
     storage, scratch = open_storage(settings.storage), Scratch(settings.scratch_dir)
     try:

@@ -21,6 +21,7 @@ from flowscale.clocks import Clock
 from flowscale.errors import SettingsError
 from flowscale.jobs import Job
 from flowscale.origins import Origin
+from flowscale.redaction import redact
 from flowscale.settings import TracingSettings
 from flowscale.tracing.patience import Patience
 
@@ -54,18 +55,22 @@ def load(settings: TracingSettings) -> None:
     """
     global _patience
     if settings.is_on:
-        _load().warm_up()
+        recorder = _load()
+        with _refusals_told():
+            recorder.warm_up()
         _patience = Patience()
 
 
 def start(settings: TracingSettings, service: str) -> None:
     """Record the spans of this process from now on, as those of `service` unless the settings name it otherwise.
 
-    Raises SettingsError as `load` does.
+    Raises SettingsError as `load` does, and for settings that OpenTelemetry's SDK refuses.
     """
     global _recorder
     if settings.is_on:
-        _recorder = _load()(service)
+        recorder = _load()
+        with _refusals_told():
+            _recorder = recorder(service)
 
 
 @contextmanager
@@ -136,6 +141,16 @@ def origin(request_id: str | None) -> Origin:
 def ids() -> dict[str, str]:
     """`trace_id` and `span_id` of the open span, for a line of the log; nothing where none is open."""
     return {} if _recorder is None else _recorder.ids()
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the SDK says in no one way what it does not take
+        raise SettingsError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot begin with these OTEL_ settings: {redact(str(error))}"
+        ) from error
 
 
 def _load() -> type[Recorder]:
