@@ -171,13 +171,14 @@ def test_gateway_and_worker_tell_no_secret(tmp_path: Path) -> None:
         fleet = place.fleet()
 
         # A presigned upload, whose signatures the gateway made itself; and one that is refused.
-        asked = {"fileName": "clip.mp4", "size": clip.stat().st_size, "contentType": "video/mp4"}
+        asked = {"filename": "clip.mp4", "size": clip.stat().st_size}
         presigned = frontend.http.post("/api/uploads/presign", json=asked)
         assert presigned.status_code in (200, 201), presigned.text
         signatures = [value for name, value in _queries(presigned.json()) if name == "X-Amz-Signature"]
         assert signatures
         search.secrets |= set(signatures)
-        frontend.http.post("/api/uploads/presign", json=asked | {"size": -1, "token": "x"})
+        wanting = frontend.http.post(f"/api/uploads/{presigned.json()['fileId']}/complete")
+        assert wanting.status_code == 409, wanting.text
 
         # Renders that come to a good end.
         uploaded = frontend.execute(frontend.upload(clip), trim={"start": 0, "end": 0.4})
@@ -229,7 +230,7 @@ def test_gateway_and_worker_tell_no_secret(tmp_path: Path) -> None:
         fleet.stop()
         until(lambda: receiver.named("attempt", job_id=lost), "the last attempt's span")
         # Nobody lets these in.
-        stranger = place.gateway(REDIS_PASSWORD="planted-wrong-password")
+        stranger = place.gateway(REDIS_PASSWORD="planted-wrong-password", STORAGE_TYPE="local")
         search.hear(stranger.http)
         assert stranger.http.get("/readyz").status_code == 503
 
