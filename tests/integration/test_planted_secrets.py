@@ -126,17 +126,16 @@ class Search:
 def records(redis: RedisServer, prefix: str) -> Iterator[tuple[str, str]]:
     """All that lies in Redis, but for specs: those hold the address that is to be fetched."""
     with redis.admin() as admin:
+        reads: dict[str, Callable[[bytes], Any]] = {
+            "hash": lambda key: {name: text for name, text in admin.hgetall(key).items() if name != b"spec"},
+            "list": lambda key: admin.lrange(key, 0, -1),
+            "stream": admin.xrange,
+            "zset": lambda key: admin.zrange(key, 0, -1),
+            "set": admin.smembers,
+            "string": admin.get,
+        }
         for key in admin.scan_iter(match=f"{prefix}*", count=1000):
-            name, kind = key.decode(errors="replace"), admin.type(key).decode()
-            read: dict[str, Callable[[], Any]] = {
-                "hash": lambda key=key: {name: text for name, text in admin.hgetall(key).items() if name != b"spec"},
-                "list": lambda key=key: admin.lrange(key, 0, -1),
-                "stream": lambda key=key: admin.xrange(key),
-                "zset": lambda key=key: admin.zrange(key, 0, -1),
-                "set": lambda key=key: admin.smembers(key),
-                "string": lambda key=key: admin.get(key),
-            }
-            yield f"redis {name}", repr(read[kind]())
+            yield f"redis {key.decode(errors='replace')}", repr(reads[admin.type(key).decode()](key))
 
 
 def test_gateway_and_worker_tell_no_secret(tmp_path: Path) -> None:
@@ -236,10 +235,10 @@ def test_gateway_and_worker_tell_no_secret(tmp_path: Path) -> None:
 
         for log in tmp_path.rglob("*.log"):
             search.add(log.name, log.read_text())
-        for number, body in enumerate(receiver.bodies):
-            search.add(f"spans {number}", body.decode("latin-1"))
+        for number, spans in enumerate(receiver.bodies):
+            search.add(f"spans {number}", spans.decode("latin-1"))
         assert any("planted-url-token" in path for path in sources.asked), "nothing was planted"
-        assert any(each["Authorization"] == "Bearer planted-collector-key" for each in receiver.headers)
+        assert any(each["authorization"] == "Bearer planted-collector-key" for each in receiver.headers)
         assert sum("lease." in text or "execution.failed" in text for _, text in search.texts) > 0
         assert any(where.startswith("redis ") and "attempts" in text for where, text in search.texts)
         assert search.finds() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_a_killed_workers_span_is_lost_and_the_next_attempt_links_to_it(stage: S
 def test_a_collector_that_is_away_stops_nothing(stage: Stage, collector: str) -> None:
     with silent_receiver() as silent, stage.site() as site:
         # Longer than a test may take: whoever waited for the collector would not end.
-        environment = {
+        environment: dict[str, Any] = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": silent if collector == "silent" else absent_receiver(),
             "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
