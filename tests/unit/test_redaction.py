@@ -11,7 +11,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from flowscale import logs
+from flowscale import logs, redaction
 from flowscale.redaction import REDACTED, Redactor
 from flowscale.settings import Settings
 
@@ -100,7 +100,7 @@ def test_no_line_holds_a_secret_whoever_wrote_it(form: str) -> None:
     finally:
         root.handlers[:], level = before
         root.setLevel(level)
-        logs.redaction.protect(())
+        redaction.protect(())
     text = out.getvalue()
     assert "planted" not in text
     assert text.count(REDACTED) >= 6

@@ -55,7 +55,7 @@ class Recorder:
     @staticmethod
     def warm_up() -> None:
         """The exporter imports its client when it is first made, which would cost each forked process 0.1 s."""
-        OTLPSpanExporter().shutdown()
+        OTLPSpanExporter()
 
     def stop(self, seconds: float) -> bool:
         """The SDK's own flush has no limit: it is waited for from here, and left alone then."""
