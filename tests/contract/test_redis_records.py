@@ -191,10 +191,11 @@ async def test_a_record_without_an_origin_or_with_a_forged_one_is_read(harness: 
     assert not {b"request_id", b"traceparent", b"tracestate"} & set(client.hgetall(key))
     assert (await queue.jobs.get(job.id)).origin == Origin()
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
-    for forged in (
+    forgeries: tuple[dict[str | bytes, str | bytes], ...] = (
         {"traceparent": b"\xff", "request_id": "a\nb"},
-        {"traceparent": "00-0-0-01", "tracestate": "x" * 600},
-    ):
+        {"traceparent": "00-0-0-01", "tracestate": "x"},
+    )
+    for forged in forgeries:
         client.hset(key, mapping=forged)
         assert (await queue.jobs.get(job.id)).origin == Origin()
     client.hset(key, mapping={"traceparent": trace, "tracestate": "x" * 600, "request_id": "fine-1"})
