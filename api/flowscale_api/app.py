@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from flowscale import __version__
+from flowscale import __version__, tracing
 from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
@@ -26,6 +27,10 @@ from flowscale_api.routes.pages import page_router
 from flowscale_api.uploads import tus
 from flowscale_api.wire.envelope import REQUEST_ID, Envelope, LastResort
 from flowscale_api.wire.lingering import LingeringClose
+from flowscale_api.wire.traced import Traced
+
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""The framework's own would tell queries and tracebacks; wire/traced.py tells what may be told."""
 
 
 def create_app(
@@ -40,7 +45,7 @@ def create_app(
     """The gateway over these parts, which stay the caller's to close. `uploads`: several gateways share one; without,
     this one remembers its resumable uploads by itself. `page`: serve the web page at `/`."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
-    app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -74,6 +79,8 @@ def create_app(
         )
     app.add_middleware(LingeringClose)
     app.add_middleware(Envelope, clock=clock)
+    if tracing.is_on():
+        app.add_middleware(Traced)
     return app
 
 

@@ -30,7 +30,7 @@ def run_demo(file: Path | None, folder: Path) -> None:
     if file is not None and not file.is_file():
         raise InvalidPath(f"{file} is not a file.")
     given = Settings.load()
-    logs.configure("warning", "text")
+    logs.configure("warning", "text", secrets=given.secrets())
     clock = SystemClock()
     started = clock.monotonic()
     with tempfile.TemporaryDirectory(prefix="flowscale-demo-") as temporary:

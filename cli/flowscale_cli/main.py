@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flowscale import __version__
+from flowscale.crashes import redact_crashes
 from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 from flowscale.specs import Fit, Format, Quality
 from flowscale_cli import policy_options
@@ -172,6 +173,7 @@ def options(
 
 def run() -> None:
     """The program's entry: errors a person can mend become one sentence and exit code 1."""
+    redact_crashes()
     try:
         app()
     except FlowScaleError as error:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
-from flowscale import logs
+from flowscale import logs, tracing
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
 from flowscale.queues.base import JobQueue, QueuePolicy
@@ -34,17 +34,19 @@ def run_service(*, page: bool, port: int | None) -> None:
     settings = Settings.load()
     if port is not None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
-    logs.configure(settings.logs.level, "text" if page else settings.logs.format)
+    logs.configure(settings.logs.level, "text" if page else settings.logs.format, secrets=settings.secrets())
     if settings.queue.mode == "redis":
         if page:
             raise SettingsError(
                 "QUEUE_MODE: `dev` keeps its queue in memory; run `flowscale api` and `flowscale worker`"
             )
-        with _SignalsHeard() as signals, gateway_alone(settings) as server:
+        traces = tracing.running(settings.tracing, "flowscale-gateway", SystemClock())
+        with _SignalsHeard() as signals, traces, gateway_alone(settings) as server:
             signals.run(server)
         return
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
-    with _SignalsHeard() as signals, one_process(settings, page=page) as server:
+    traces = tracing.running(settings.tracing, "flowscale", SystemClock())
+    with _SignalsHeard() as signals, traces, one_process(settings, page=page) as server:
         if page:
             errors.print(f"\n  FlowScale is at {server.url}\n  Files are in {settings.storage.dir.absolute()}")
             errors.print("  Ctrl-C ends it, and forgets the jobs that wait or run.\n")

@@ -16,7 +16,7 @@ def run_workers(*, autoscale: bool) -> None:
     from flowscale_worker.redis_fleet import run_fleet
 
     settings = Settings.load()
-    logs.configure(settings.logs.level, settings.logs.format)
+    logs.configure(settings.logs.level, settings.logs.format, secrets=settings.secrets())
     if settings.queue.mode != "redis":
         raise SettingsError(
             "QUEUE_MODE: a worker of its own needs the Redis queue; set QUEUE_MODE=redis, or run `flowscale api`, "

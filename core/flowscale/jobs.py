@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowscale.errors import IllegalTransition
+from flowscale.origins import UNKNOWN, Origin
 
 LOG_LINES_KEPT = 40
 """Lines of a job's log kept in its record, newest last (the `logsTail` of the contract)."""
@@ -141,6 +142,12 @@ class Job:
     output: Output | None = None
     failure: Failure | None = None
     logs: tuple[str, ...] = ()
+    origin: Origin = UNKNOWN
+
+    @property
+    def attempt_number(self) -> int:
+        """Of the attempt that runs, or that comes next."""
+        return self.attempts[-1].number + 1 if self.attempts else 1
 
     @property
     def duration_ms(self) -> int | None:
@@ -241,7 +248,7 @@ class Job:
 
     def _end_execution(self, now_ms: int, failure: Failure | None) -> Job:
         attempt = Attempt(
-            number=self.attempts[-1].number + 1 if self.attempts else 1,
+            number=self.attempt_number,
             started_ms=self.execution_started_ms if self.execution_started_ms is not None else now_ms,
             ended_ms=now_ms,
             worker=self.worker or "",

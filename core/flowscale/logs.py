@@ -4,18 +4,25 @@
     log.info("job.started", "Started the job", job_id=job.id)
 
 Lines of libraries that log through the standard library (uvicorn) come out in the same form. `bind` adds
-fields to every line of the current request or job; they follow the thread or task, not the logger.
+fields to every line of the current request or job; they follow the thread or task, not the logger. While traces are on,
+a line names the span it belongs to. Whatever the line is, redaction.py has the last word on its text.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from flowscale import redaction, tracing
+
+NOT_OURS_TO_TELL = ("httpx2", "httpcore2", "boto3", "botocore", "s3transfer", "urllib3", "requests")
+"""Libraries that tell each request they send below warnings, some with its signature: nobody needs that of us."""
 
 
 class Log:
@@ -54,10 +61,14 @@ def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["text", "json"] = "json",
     stream: TextIO | None = None,
+    secrets: Iterable[str] = (),
 ) -> None:
-    """Send all logs of the process to `stream` (stderr by default). Call once, at start."""
+    """Send all logs of the process to `stream` (stderr by default), without `secrets` (Settings.secrets). Call once, at
+    start."""
+    redaction.protect(secrets)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name_span,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -74,19 +85,33 @@ def configure(
     if form == "json":
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        renderers = [_sentence_first, structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0)]
+        # Plain tracebacks: its own would show local variables, secrets among them, broken over lines.
+        console = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
+        renderers = [_sentence_first, console]
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _name_foreign_event],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers, _redact],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore2"):
+    for noisy in NOT_OURS_TO_TELL:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _name_span(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.update(tracing.ids())
+    return event
+
+
+def _redact(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    """After the renderer: here a line is text already, whatever its type says."""
+    return redaction.redact(str(line))
 
 
 def _name_foreign_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

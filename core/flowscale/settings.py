@@ -12,10 +12,11 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import (
     BaseModel,
@@ -51,7 +52,7 @@ _PORT_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 _KUBERNETES_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
-_SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL")
+_SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL|HEADERS")
 """Names whose values no error shows; nor does one show a value with an @, which may be a URL with a password."""
 
 
@@ -476,6 +477,70 @@ class LogSettings(Group):
     )
 
 
+class TracingSettings(Group):
+    """Traces (docs/tracing.md). The names are OpenTelemetry's own; its SDK reads these and its others (OTEL_BSP_...,
+    OTEL_EXPORTER_OTLP_CERTIFICATE and the like) itself, where an endpoint is named."""
+
+    endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="Address of a collector that takes OTLP over HTTP, usually on port 4318; `/v1/traces` is added. "
+        "Unset, with the next one: no traces, and nothing of OpenTelemetry is loaded.",
+    )
+    traces_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="The same in full, with its path; wins over the one above.",
+    )
+    protocol: str = Field(
+        "http/protobuf",
+        alias="OTEL_EXPORTER_OTLP_PROTOCOL",
+        description="The only one that is spoken; a collector takes it on another port than gRPC.",
+    )
+    headers: SecretStr | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_HEADERS",
+        description="What the collector asks for, as `name=value` with commas between; values are percent-encoded.",
+    )
+    traces_headers: SecretStr | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        description="The same for traces alone; wins over it.",
+    )
+    service_name: NotEmpty | None = Field(
+        None,
+        alias="OTEL_SERVICE_NAME",
+        description="Name of this process in traces. Unset: `flowscale-gateway`, `flowscale-worker`, or `flowscale` "
+        "for both in one process.",
+    )
+    resource_attributes: str | None = Field(
+        None,
+        alias="OTEL_RESOURCE_ATTRIBUTES",
+        description="What else every span tells of its process, as `name=value` with commas between.",
+    )
+    sampler: str | None = Field(
+        None,
+        alias="OTEL_TRACES_SAMPLER",
+        description="Which traces are kept: `always_on`, `always_off`, `traceidratio`, or one of these after "
+        "`parentbased_`, which obeys a client that says so itself. Unset: `parentbased_always_on`.",
+    )
+    sampler_argument: str | None = Field(
+        None, alias="OTEL_TRACES_SAMPLER_ARG", description="For `traceidratio`: the share that is kept, 0 to 1."
+    )
+
+    @model_validator(mode="after")
+    def _is_spoken(self) -> Self:
+        if self.is_on and self.protocol != "http/protobuf":
+            raise missing("OTEL_EXPORTER_OTLP_PROTOCOL", "must be http/protobuf, which collectors take on port 4318")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        return self.endpoint is not None or self.traces_endpoint is not None
+
+
 class Settings(BaseModel):
     """All groups, read once at start."""
 
@@ -488,6 +553,7 @@ class Settings(BaseModel):
     worker: WorkerSettings = WorkerSettings()
     operator: OperatorSettings = OperatorSettings()
     logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     client: ClientSettings = ClientSettings()
 
     @property
@@ -498,6 +564,20 @@ class Settings(BaseModel):
         if self.storage.type == "nfs":
             return Path(tempfile.gettempdir()) / "flowscale-scratch"
         return self.storage.dir / "scratch"
+
+    def secrets(self) -> Iterator[str]:
+        """What no log may hold: the value of every secret setting, and what such values are made of."""
+        for name in type(self).model_fields:
+            for value in dict(getattr(self, name)).values():
+                if isinstance(value, SecretStr):
+                    yield value.get_secret_value()
+        if self.storage.access_key_id is not None:
+            yield self.storage.access_key_id
+        if (password := self.redis.address.password) is not None:
+            yield password.get_secret_value()
+        for headers in (self.tracing.headers, self.tracing.traces_headers):
+            for header in headers.get_secret_value().split(",") if headers else ():
+                yield unquote(header.partition("=")[2].strip())
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -526,6 +606,7 @@ def groups() -> dict[str, type[Group]]:
         "worker": WorkerSettings,
         "operator": OperatorSettings,
         "logs": LogSettings,
+        "tracing": TracingSettings,
         "client": ClientSettings,
     }
 

@@ -9,9 +9,11 @@ import sys
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
+from flowscale.crashes import redact_crashes
 from flowscale.errors import FlowScaleError
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.redis import open_scaling_queue
+from flowscale.redaction import redact
 from flowscale.settings import Settings
 from flowscale_operator.credentials import log_in
 from flowscale_operator.operation import Operation
@@ -19,12 +21,13 @@ from flowscale_operator.operation import Operation
 
 def run() -> None:
     """The program; its exit code is 0 after SIGTERM or SIGINT, 2 for a setting that cannot be."""
+    redact_crashes()
     try:
         settings = Settings.load()
-        logs.configure(settings.logs.level, settings.logs.format)
+        logs.configure(settings.logs.level, settings.logs.format, secrets=settings.secrets())
         asyncio.run(operate(settings))
     except FlowScaleError as error:
-        print(f"flowscale-operator: {error.message}", file=sys.stderr)  # noqa: T201 - there may be no log yet
+        print(f"flowscale-operator: {redact(error.message)}", file=sys.stderr)  # noqa: T201 - there may be no log yet
         sys.exit(2)
     except OSError as error:
         where = f"{settings.operator.host}:{settings.operator.port}"

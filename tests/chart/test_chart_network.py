@@ -99,6 +99,22 @@ def test_gateways_and_workers_reach_the_bucket(storage: dict[str, Any], target: 
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "target", "port"),
+    [
+        ("http://collector.observability.svc:4318", Peer(namespace="observability"), 4318),
+        ("http://collector:14318/otlp", STRANGER, 4318),
+        ("https://traces.example.com/otlp", INTERNET, 443),
+        ("http://10.1.2.3:4318", INSIDE, 4318),
+    ],
+)
+def test_gateways_and_workers_reach_the_collector(endpoint: str, target: Peer, port: int) -> None:
+    documents = render({"tracing": {"endpoint": endpoint}})
+    assert goes(documents, "api", target, port)
+    assert goes(documents, "worker", target, port)
+    assert not goes(render(), "api", target, port)
+
+
+@pytest.mark.parametrize(
     ("external", "target", "port"),
     [
         ({"host": "redis.example.com", "port": 6380}, INTERNET, 6380),

@@ -33,6 +33,10 @@ NOT_OFFERED = {
     "FLOWSCALE_OPERATOR_HOST": "is every address of the pod by default, which the kubelet and Prometheus need",
     "FLOWSCALE_OPERATOR_NAMESPACE": "is POD_NAMESPACE by default: the Role ends at the namespace",
     "FLOWSCALE_URL": "is the command line's, which runs outside",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "has one value",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "is OTEL_EXPORTER_OTLP_ENDPOINT with the path of traces, the only signal",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "are OTEL_EXPORTER_OTLP_HEADERS, likewise",
+    "OTEL_SERVICE_NAME": "is the component's own; service.namespace tells releases apart",
     "MAX_WORKERS": "bounds one machine that sizes itself; in a cluster others say how many pods there are",
 }
 """Settings that no value of the chart sets, with the reason."""

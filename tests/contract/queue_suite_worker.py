@@ -25,6 +25,7 @@ from contract.queue_harness import (
 )
 from flowscale.errors import JobNotFound, LeaseLost
 from flowscale.jobs import ATTEMPTS_KEPT, CANCELLED, LOG_LINES_KEPT, Attempt, JobState, Priority
+from flowscale.origins import Origin
 from flowscale.queues.base import FAIRNESS_EVERY, Depth, Execution, Tended
 from flowscale.testing import START_MS, a_failure, a_job, an_output
 
@@ -39,6 +40,30 @@ class FetchSuite:
         assert execution.worker == "worker-7"
         assert execution.job == job.start(execution.id, "worker-7", START_MS + 1_000)
         assert await queue.jobs.get(job.id) == execution.job
+
+    async def test_where_a_job_came_from_goes_with_it(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        origin = Origin("request-1", f"00-{'a' * 32}-{'b' * 16}-01", "vendor=1")
+        job = (await queue.jobs.enqueue(a_job(origin=origin))).job
+        assert fetch(queue).job.origin == origin
+        assert (await queue.jobs.get(job.id)).origin == origin
+
+    async def test_an_execution_knows_since_when_its_job_waited(self, harness: QueueHarness) -> None:
+        queue = await harness.open(retries(base_delay_ms=5_000))
+        await enqueue(queue)
+        harness.advance(1_000)
+        first = fetch(queue)
+        assert first.joined_ms == START_MS
+        harness.advance(1_000)
+        queue.work.release(first)
+        harness.advance(1_000)
+        second = fetch(queue)
+        assert second.joined_ms == START_MS + 2_000
+        queue.work.fail(second, a_failure())
+        harness.advance(6_000)
+        queue.work.tend()
+        harness.advance(1_000)
+        assert fetch(queue).joined_ms == START_MS + 9_000, "a back-off is no wait in the line"
 
     async def test_an_empty_queue_gives_none(self, harness: QueueHarness) -> None:
         queue = await harness.open()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from flowscale.clocks import SystemClock
 from flowscale.errors import LeaseLost, QueueFull, QueueUnavailable
 from flowscale.jobs import Job, JobState, Output, Priority
 from flowscale.names import job_id
+from flowscale.origins import Origin
 from flowscale.queues import base
 from flowscale.queues.base import Execution
 from flowscale.queues.figures import JOB_SECONDS_BUCKETS
@@ -181,6 +183,24 @@ async def test_a_waiting_job_that_rqs_tools_took_from_its_line_is_put_back(harne
     assert fetch_all(queue) == [*(job.id for job in jobs_ if job is not taken), taken.id]
     assert client.zcard(keys.of("failed", QUEUES[1])) == 0
     assert (await queue.jobs.figures()).counts["adopted"] == 1
+
+
+async def test_a_record_without_an_origin_or_with_a_forged_one_is_read(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    (job,) = await enqueue(queue)
+    client, key = harness.server.admin(), harness.keys.record(job.id)
+    assert not {b"request_id", b"traceparent", b"tracestate"} & set(client.hgetall(key))
+    assert (await queue.jobs.get(job.id)).origin == Origin()
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    forgeries: tuple[Mapping[Any, Any], ...] = (
+        {"traceparent": b"\xff", "request_id": "a\nb"},
+        {"traceparent": "00-0-0-01", "tracestate": "x"},
+    )
+    for forged in forgeries:
+        client.hset(key, mapping=forged)
+        assert (await queue.jobs.get(job.id)).origin == Origin()
+    client.hset(key, mapping={"traceparent": trace, "tracestate": "x" * 600, "request_id": "fine-1"})
+    assert fetch(queue).job.origin == Origin("fine-1", trace)
 
 
 async def test_what_rqs_tools_left_of_a_job_goes(harness: RedisHarness) -> None:

@@ -232,8 +232,8 @@ def test_images_run_as_a_numbered_user_without_privileges(name: str) -> None:
 @pytest.mark.parametrize(
     ("part", "extras", "command"),
     [
-        ("api", ["api", "s3"], '["flowscale", "api"]'),
-        ("worker", ["worker", "s3"], '["flowscale", "worker"]'),
+        ("api", ["api", "s3", "tracing"], '["flowscale", "api"]'),
+        ("worker", ["worker", "s3", "tracing"], '["flowscale", "worker"]'),
         ("operator", ["operator"], '["flowscale-operator"]'),
     ],
 )

@@ -28,6 +28,8 @@ OTHER_NAMES = {
     "UV_LINK_MODE",
     "UV_PROJECT_ENVIRONMENT",
     "KIND_NODE_IMAGE",
+    "OTEL_BSP_SCHEDULE_DELAY",  # these two are read by OpenTelemetry's SDK alone
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
     "REDISCLI_AUTH",
     "ADMIN_PASSWORD",  # in the pod of the bundled server
 }

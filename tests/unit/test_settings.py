@@ -27,6 +27,10 @@ def test_the_names_of_the_old_service_are_read() -> None:
     ("environment", "line"),
     [
         ({"PORT": "http"}, "PORT: must be a valid integer, unable to parse string as an integer (it is 'http')"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf, which collectors take on port 4318",
+        ),
         ({"PORT": "70000"}, "PORT: must be less than or equal to 65535 (it is '70000')"),
         ({"QUEUE_MODE": "kafka"}, "QUEUE_MODE: must be 'memory' or 'redis' (it is 'kafka')"),
         ({"MAX_WORKERS": "1001"}, "MAX_WORKERS: must be less than or equal to 1000 (it is '1001')"),

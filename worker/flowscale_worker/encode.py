@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flowscale import tracing
 from flowscale.errors import LimitExceeded
 from flowscale_worker import ffmpeg
 from flowscale_worker.command import Allowance, join_command, parts_list_text, render_command
@@ -95,6 +96,7 @@ class _Run:
             "a render",
             allowed,
         )
+        tracing.note({"process.exit.code": ended.returncode})
         self.kit.tell(None, [clean_line(line, [str(self.folder)]) for line in ended.stderr[-LOG_LINES:]])
         if ended.returncode != 0:
             raise classify(ended.returncode, ended.stderr, doing="rendering", seconds=ended.seconds)

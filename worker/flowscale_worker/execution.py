@@ -12,12 +12,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from flowscale import logs
+from flowscale import logs, tracing
 from flowscale.errors import (
     FileNotFound,
     FlowScaleError,
@@ -34,6 +35,7 @@ from flowscale.errors import (
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
+from flowscale.redaction import redact
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage, StoredObject
 from flowscale_worker.download import DownloadLimits, download
@@ -63,6 +65,9 @@ STOP_LOOK_SECONDS = 0.1
 STOPPING_TRIES = 3
 """How often a worker that stops tries to end an execution: enough for a blip, within any grace period."""
 
+OUTCOME = "flowscale.attempt.outcome"
+"""Of an attempt's span: done, failed, released (its worker stopped), fenced (it had lost the job), or abandoned."""
+
 _Answer = TypeVar("_Answer")
 
 _log = logs.get("execution")
@@ -75,7 +80,12 @@ class Heartbeat:
         self._queue = queue
         self._execution = execution
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{execution.job.id}", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run,  # its lines of the log belong to the execution too
+            args=(self._beat,),
+            name=f"heartbeat-{execution.job.id}",
+            daemon=True,
+        )
         self.verdict: Stopped | None = None
 
     def _beat(self) -> None:
@@ -88,11 +98,9 @@ class Heartbeat:
                 return
             except QueueUnavailable as error:
                 # The render goes on: the lease is taken back when the queue returns, unless another has the job.
-                _log.warning("lease.unreachable", error.message, job_id=self._execution.job.id)
+                _log.warning("lease.unreachable", error.message)
             except Exception as error:  # noqa: BLE001 - without renewals a healthy render would lose its lease
-                _log.exception(
-                    "lease.fault", "A fault in renewing a lease; trying again", error, job_id=self._execution.job.id
-                )
+                _log.exception("lease.fault", "A fault in renewing a lease; trying again", error)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -120,8 +128,16 @@ class Executor:
 
         Raises nothing that belongs to the job.
         """
-        with logs.bind(job_id=execution.job.id, execution_id=execution.id):
-            _log.info("execution.started", "Started a job", attempt=len(execution.job.attempts) + 1)
+        job = execution.job
+        facts: dict[str, tracing.Value] = {
+            "flowscale.job.id": job.id,
+            "flowscale.attempt.number": job.attempt_number,
+            "flowscale.execution.id": execution.id,
+            "flowscale.worker": execution.worker,
+            "flowscale.job.priority": job.priority.value,
+        }
+        with logs.bind(**execution.log_fields), tracing.attempt(job, execution.joined_ms, facts):
+            _log.info("execution.started", "Started a job", attempt=len(job.attempts) + 1)
             with Heartbeat(self._queue, execution) as heartbeat:
                 return self._run(execution, heartbeat)
 
@@ -134,8 +150,10 @@ class Executor:
                 "execution.fenced",
                 "The job has ended, was forgotten, or is another worker's now; nothing was published",
             )
+            tracing.note({OUTCOME: "fenced"})
             return None
         except ShutDown:
+            tracing.note({OUTCOME: "released"})
             return self._end(lambda: self._queue.release(execution), "execution.released")
         except RenderError as error:
             return self._fail(execution, Failure(error.code, error.message, error.retryable))
@@ -163,13 +181,18 @@ class Executor:
             result = render(spec, files, folder, kit)
             kit.go_on()
             kit.tell(ENCODE_ENDS)
-            try:
-                stored = self._patiently(lambda: self._storage.put_file(key, result.path), kit, "the output is stored")
-                kit.tell(PUBLISH_ENDS)
-            except BaseException:
-                self._discard(key)
-                raise
+            with tracing.span("publish", {"flowscale.file.size": result.size}):
+                stored = self._publish(key, result.path, kit)
         return Output(key, stored.size, spec.format.media_type, result.duration_ms)
+
+    def _publish(self, key: str, path: Path, kit: Kit) -> StoredObject:
+        try:
+            stored = self._patiently(lambda: self._storage.put_file(key, path), kit, "the output is stored")
+            kit.tell(PUBLISH_ENDS)
+        except BaseException:
+            self._discard(key)
+            raise
+        return stored
 
     def _teller(self, execution: Execution, heartbeat: Heartbeat) -> Tell:
         away = False
@@ -177,7 +200,7 @@ class Executor:
         def tell(percent: int | None, lines: Sequence[str] = ()) -> None:
             nonlocal away
             try:
-                self._queue.progress(execution, percent, [line for line in lines if line])
+                self._queue.progress(execution, percent, [redact(line) for line in lines if line])
             except LeaseLost:
                 heartbeat.verdict = Stopped.LEASE_LOST
             except QueueUnavailable as error:
@@ -188,6 +211,13 @@ class Executor:
         return tell
 
     def _fetch(self, source: Source, target: Path, kit: Kit) -> Path:
+        """Into `target`. A span tells where from in a word, never the address: its query may give access."""
+        with tracing.span("fetch", {"flowscale.source.kind": "url" if source.url is not None else "upload"}):
+            path = self._fetch_to(source, target, kit)
+            tracing.note({"flowscale.file.size": path.stat().st_size})
+        return path
+
+    def _fetch_to(self, source: Source, target: Path, kit: Kit) -> Path:
         kit.go_on()
         if source.url is not None:
             download(source.url, target, kit, DownloadLimits.of(kit.settings))
@@ -226,7 +256,8 @@ class Executor:
     def _commit(self, execution: Execution, output: Output) -> Job | None:
         """Raises LeaseLost. What the queue may have accepted is kept: a job that is done must have its output."""
         try:
-            job = self._insist(lambda: self._queue.commit(execution, output))
+            with tracing.span("commit"):
+                job = self._insist(lambda: self._queue.commit(execution, output))
         except LeaseLost:
             self._discard(output.key)
             raise
@@ -240,10 +271,15 @@ class Executor:
             if isinstance(error, QueueUnavailable):
                 return None  # the worker stops: the job is done, or its lease runs out and another takes it
             raise
+        tracing.note({OUTCOME: "done"})
         _log.info("job.done", "Finished a job", size=output.size, duration_ms=job.duration_ms)
         return job
 
-    def _fail(self, execution: Execution, failure: Failure) -> Job | None:
+    def _fail(self, execution: Execution, reason: Failure) -> Job | None:
+        failure = replace(reason, message=redact(reason.message))  # clients read it
+        tracing.note({OUTCOME: "failed"})
+        tracing.fail(failure.code, failure.message)
+
         def fail() -> Job:
             return self._queue.fail(execution, failure)
 
@@ -254,9 +290,11 @@ class Executor:
             job = self._insist(end)
         except LeaseLost:
             # Or an earlier try ended it, and its answer was lost on the way.
+            tracing.note({OUTCOME: "fenced"})
             _log.warning("execution.fenced", "The job has gone on without this execution", **fields)
             return None
         except QueueUnavailable as error:
+            tracing.note({OUTCOME: "abandoned"})
             _log.error(
                 "execution.abandoned",
                 f"The worker stops while the queue is away; the job runs again once its lease ends: {error.message}",

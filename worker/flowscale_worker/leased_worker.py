@@ -147,7 +147,7 @@ class LeasedWorker(rq.Worker):
                 end_with_parent(signal.SIGKILL, worker)
                 return self._horse(execution)
 
-            with logs.bind(job_id=execution.job.id, execution_id=execution.id):
+            with logs.bind(**execution.log_fields):
                 try:
                     pid = fork(horse, hold=(GIVE_BACK, *_STOP))
                 except OSError as error:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from flowscale import tracing
 from flowscale.errors import EmptyOutput, InvalidMedia, LimitExceeded, NoOutput, RenderError
+from flowscale.predictions import profile_of
 from flowscale.specs import Format, RenderSpec
 from flowscale_worker.encode import encode
 from flowscale_worker.kit import Kit
-from flowscale_worker.plan import RenderPlan, make_plan
+from flowscale_worker.plan import RenderPlan, in_parts, make_plan
 from flowscale_worker.probe import examine
 from flowscale_worker.progress import FETCH_ENDS
 from flowscale_worker.source import SourceInfo
@@ -41,21 +43,33 @@ def render(spec: RenderSpec, files: Sequence[Path], folder: Path, kit: Kit) -> R
     """
     sources = tuple(_examine_one(number, file, len(files), kit) for number, file in enumerate(files, start=1))
     kit.tell(FETCH_ENDS, [f"source {number}: {_describe(info)}" for number, info in enumerate(sources, start=1)])
-    plan = make_plan(spec, sources, kit.source_limits)
+    with tracing.span("plan"):
+        plan = make_plan(spec, sources, kit.source_limits)
     kit.tell(None, [f"making: {_describe_plan(plan)}"])
     output = folder / f"output.{plan.container}"
-    encode(plan, files, output, kit)
-    measured_us = verify(plan, output, kit)
+    with tracing.span("encode", _encode_facts(spec, plan)):
+        encode(plan, files, output, kit)
+    with tracing.span("verify"):
+        measured_us = verify(plan, output, kit)
     return Rendered(output, output.stat().st_size, round(measured_us / 1000), plan)
 
 
 def _examine_one(number: int, file: Path, count: int, kit: Kit) -> SourceInfo:
-    try:
-        return examine(file, kit)
-    except RenderError as error:
-        if count > 1:
-            raise type(error)(f"Source {number} of {count}: {error.message}") from error
-        raise
+    with tracing.span("probe", {"flowscale.source.number": number}):
+        try:
+            return examine(file, kit)
+        except RenderError as error:
+            if count > 1:
+                raise type(error)(f"Source {number} of {count}: {error.message}") from error
+            raise
+
+
+def _encode_facts(spec: RenderSpec, plan: RenderPlan) -> dict[str, tracing.Value]:
+    return {
+        "flowscale.profile": profile_of(spec.to_record()),
+        "flowscale.media.seconds": plan.length_us / 1e6,
+        "flowscale.parts": len(in_parts(plan)),
+    }
 
 
 def verify(plan: RenderPlan, output: Path, kit: Kit) -> int:

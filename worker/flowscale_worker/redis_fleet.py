@@ -14,7 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from secrets import token_hex
 
-from flowscale import logs
+from flowscale import logs, tracing
 from flowscale.clocks import Clock
 from flowscale.errors import QueueUnavailable, SettingsError, StorageRefused, StorageUnavailable
 from flowscale.jobs import JobState
@@ -53,6 +53,7 @@ _log = logs.get("worker")
 def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscale: bool) -> int:
     """Until SIGTERM; the exit code. Raises SettingsError for a scratch folder or a storage that cannot be used."""
     hold_signals()
+    tracing.load(settings.tracing)
     tell_rq(settings.redis.prefix)
     import_module("flowscale_worker.leased_worker")  # RQ, which reads its prefix now, once for all workers
     _check_storage_and_scratch(settings)
@@ -131,6 +132,10 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the worker hears them too, and decides
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        tracing.start(settings.tracing, "flowscale-worker")
+    except SettingsError as error:
+        _log.error("traces.refused", error.message)  # a render does not need them
     queue = open_work_queue(settings.redis, policy, clock)
     storage, scratch = open_storage(settings.storage), Scratch(settings.scratch_dir)
     try:
@@ -145,6 +150,7 @@ def render(execution: Execution, settings: Settings, policy: QueuePolicy, clock:
     finally:
         scratch.close()
         storage.close()
+        tracing.stop(clock)
     return (
         {JobState.DONE: HORSE_DONE, JobState.ERROR: HORSE_FAILED}.get(ended.state, HORSE_OTHER)
         if ended

@@ -59,7 +59,9 @@ async def stream(
     except JobNotFound:
         return  # it ended, and was retired while it was watched
     except QueueUnavailable as error:
-        _log.warning("events.broken", "A stream of events ends: the queue cannot be read", reason=error.message)
+        _log.warning(
+            "events.broken", "A stream of events ends: the queue cannot be read", job_id=job_id, reason=error.message
+        )
 
 
 def encode(event: Event) -> bytes:

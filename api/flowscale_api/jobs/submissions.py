@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from fastapi import Request
 
-from flowscale import names
+from flowscale import logs, names, tracing
 from flowscale.errors import FileNotFound, InvalidOptions, InvalidPath
 from flowscale.jobs import Job, Priority
 from flowscale.plans import PlanRequest
@@ -23,6 +23,8 @@ from flowscale_api.schemas import Accepted
 from flowscale_api.threads import in_thread
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+_log = logs.get("gateway")
 
 _FINE_KEY = re.compile(r"[\x20-\x7e]{1,200}\Z")
 
@@ -41,14 +43,24 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
     if fault := ffmpeg_fault(best_report(await gateway.queue.workers())):
         raise fault
     now_ms = gateway.clock.now_ms()
-    job = Job(
-        id=names.job_id(now_ms, uuid4().hex),
-        spec=wanted.to_spec(tuple(sources)).to_record(),
-        created_ms=now_ms,
-        priority=(wanted.priority if isinstance(wanted, ExecuteRequest) else None) or Priority.NORMAL,
-        project_id=wanted.project_id,
-    )
-    return accepted(await gateway.queue.enqueue(job, idempotency))
+    job_id = names.job_id(now_ms, uuid4().hex)
+    with logs.bind(job_id=job_id), tracing.span("enqueue", {"flowscale.job.id": job_id}, tracing.Kind.PRODUCER):
+        job = Job(
+            id=job_id,
+            spec=wanted.to_spec(tuple(sources)).to_record(),
+            created_ms=now_ms,
+            priority=(wanted.priority if isinstance(wanted, ExecuteRequest) else None) or Priority.NORMAL,
+            project_id=wanted.project_id,
+            origin=tracing.origin(getattr(request.state, "request_id", None)),
+        )
+        enqueued = await gateway.queue.enqueue(job, idempotency)
+        tracing.note({"flowscale.job.priority": job.priority.value, "flowscale.queue.position": enqueued.position})
+        request.state.job_id = enqueued.job.id  # for the request's own line of the log
+        if enqueued.created:
+            _log.info("job.enqueued", "Took a job", position=enqueued.position)
+        else:
+            tracing.note({"flowscale.job.id": enqueued.job.id, "flowscale.job.repeated": True})
+    return accepted(enqueued)
 
 
 def accepted(enqueued: Enqueued) -> Accepted:

@@ -11,8 +11,9 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flowscale import logs
+from flowscale import logs, tracing
 from flowscale.clocks import Clock
+from flowscale.names import is_job_id
 from flowscale_api.problems import internal
 
 REQUEST_ID = "X-Request-Id"
@@ -47,6 +48,8 @@ class Envelope:
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
+        scope.setdefault("state", {})["request_id"] = request_id
+        tracing.note({"flowscale.request.id": request_id})
         with logs.bind(request_id=request_id):
             try:
                 await self._app(scope, receive, marked_send)
@@ -64,7 +67,14 @@ class Envelope:
             path=path,
             status=status,
             ms=round(seconds * 1000, 1),
+            **_job_of(scope),
         )
+
+
+def _job_of(scope: Scope) -> dict[str, str]:
+    """The job that the request made, or asked for."""
+    job_id = scope["state"].get("job_id") or scope.get("path_params", {}).get("job_id", "")
+    return {"job_id": job_id} if is_job_id(job_id) else {}
 
 
 class LastResort:

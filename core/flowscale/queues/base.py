@@ -143,6 +143,15 @@ class Execution:
     id: str
     job: Job
     worker: str
+    joined_ms: int | None = None  # Unix ms by the queue's clock: since when the job waited in its line for this one
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What every line of the log tells that is about it."""
+        origin = self.job.origin
+        fields = {"request_id": origin.request_id, "trace_id": origin.trace_id}
+        known = {name: value for name, value in fields.items() if value is not None}
+        return {"job_id": self.job.id, "execution_id": self.id, **known}
 
 
 @dataclass(frozen=True, slots=True)

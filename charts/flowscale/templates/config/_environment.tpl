@@ -72,6 +72,25 @@ references to Secrets.
 {{- end }}
 {{- end -}}
 
+{{/* Variables of gateways and workers: where traces go. */}}
+{{- define "flowscale.environment.tracing" -}}
+{{- $tracing := .Values.tracing -}}
+{{- if $tracing.endpoint }}
+{{- include "flowscale.variable" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" $tracing.endpoint) }}
+{{- if $tracing.headersSecret }}
+{{- include "flowscale.secretVariable" (dict "name" "OTEL_EXPORTER_OTLP_HEADERS" "secret" $tracing.headersSecret "key" $tracing.headersKey) }}
+{{- end }}
+{{- include "flowscale.variable" (dict "name" "OTEL_TRACES_SAMPLER" "value" "parentbased_traceidratio") }}
+{{- include "flowscale.variable" (dict "name" "OTEL_TRACES_SAMPLER_ARG" "value" (printf "%v" $tracing.sampleRatio)) }}
+{{- $attributes := merge (dict) $tracing.resourceAttributes (dict "k8s.namespace.name" .Release.Namespace "service.namespace" .Release.Name) }}
+{{- $pairs := list }}
+{{- range $name := keys $attributes | sortAlpha }}
+{{- $pairs = append $pairs (printf "%s=%s" $name (get $attributes $name)) }}
+{{- end }}
+{{- include "flowscale.variable" (dict "name" "OTEL_RESOURCE_ATTRIBUTES" "value" (join "," $pairs)) }}
+{{- end }}
+{{- end -}}
+
 {{/* Variables of gateways and workers: where files live. */}}
 {{- define "flowscale.environment.storage" -}}
 {{- $storage := .Values.storage -}}
@@ -158,7 +177,7 @@ between the ways in which Helm 3 and Helm 4 apply objects.
 {{- define "flowscale.environment" -}}
 {{- $text := include "flowscale.environment.shared" .root -}}
 {{- if has .component (list "api" "worker") -}}
-{{- $text = print $text (include "flowscale.environment.storage" .root) (include (printf "flowscale.environment.%s" .component) .root) -}}
+{{- $text = print $text (include "flowscale.environment.storage" .root) (include "flowscale.environment.tracing" .root) (include (printf "flowscale.environment.%s" .component) .root) -}}
 {{- end -}}
 {{- if has .component (list "worker" "operator") -}}
 {{- $text = print $text (include "flowscale.environment.pod" .root) -}}

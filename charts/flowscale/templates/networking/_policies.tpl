@@ -60,6 +60,19 @@
 {{- end }}
 {{- end -}}
 
+{{- define "flowscale.egress.traces" }}
+{{- with .Values.tracing.endpoint }}
+{{- $place := urlParse . }}
+{{- $port := default (ternary 80 443 (eq $place.scheme "http")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $place.host) | int) }}
+- ports:
+    - {port: {{ $port }}, protocol: TCP}
+{{- if eq (include "flowscale.isService" (regexReplaceAll ":[0-9]+$" $place.host "")) "true" }}
+- to:
+    - namespaceSelector: {}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Where sources are fetched from: the internet, less what only the inside may reach, and what was allowed by name. */}}
 {{- define "flowscale.egress.sources" }}
 {{- $four := list }}

@@ -322,8 +322,9 @@ class MemoryQueue(ScalingHalf):
         now = self._now()
         self._records.counts.update({"started": 1, "waited:ms": now - place.since_ms})
         self._holds[place.job_id] = Hold(execution_id, group, place, now, now + self._policy.lease_ms)
-        job = self._records.get(place.job_id).start(execution_id, worker, self._clock.now_ms())
-        return Execution(execution_id, self._records.put(job), worker)
+        now_ms = self._clock.now_ms()
+        job = self._records.get(place.job_id).start(execution_id, worker, now_ms)
+        return Execution(execution_id, self._records.put(job), worker, now_ms - (now - place.since_ms))
 
     def _held(self, execution: Execution) -> tuple[Job, Hold]:
         """The job and its lease. Raises LeaseLost unless the execution is the current one."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flowscale.clocks import iso_utc
 from flowscale.jobs import Attempt, Failure, Job, JobState, Output, Priority
 from flowscale.names import is_job_id
+from flowscale.origins import Origin
 from flowscale.predictions import profile_of
 from flowscale.queues.redis.keys import queue_name
 
@@ -56,6 +58,7 @@ def to_record(job: Job) -> list[str]:
     }
     if job.project_id is not None:
         fields["project"] = job.project_id
+    fields |= {name: value for name, value in asdict(job.origin).items() if value is not None}
     return [text for field in fields.items() for text in field]
 
 
@@ -109,7 +112,14 @@ def _from_record(job_id: str, raw: RAW, log: Sequence[bytes]) -> Job:
         output=Output(**_object(raw[b"output"], SPEC_BYTES)) if b"output" in raw else None,
         failure=_failure(raw),
         logs=tuple(line.decode() for line in log),
+        origin=Origin.read(*(_legible(raw, name) for name in (b"request_id", b"traceparent", b"tracestate"))),
     )
+
+
+def joined_ms(raw: RAW) -> int | None:
+    """When the job last joined its line."""
+    text = raw.get(b"joined_ms", b"")
+    return int(text) if text.isdigit() else None
 
 
 def _object(text: bytes, most: int) -> dict[str, Any]:
@@ -124,6 +134,11 @@ def _object(text: bytes, most: int) -> dict[str, Any]:
 def _text(raw: RAW, name: bytes) -> str | None:
     value = raw.get(name)
     return None if value is None else value.decode()
+
+
+def _legible(raw: RAW, name: bytes) -> str:
+    """What only helps people look: whatever stands there, the job can be read."""
+    return raw.get(name, b"").decode(errors="replace")
 
 
 def _number(raw: RAW, name: bytes) -> int | None:

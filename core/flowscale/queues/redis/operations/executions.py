@@ -25,6 +25,7 @@ from flowscale.queues.redis.records import (
     SPEC_BYTES,
     Unreadable,
     from_record,
+    joined_ms,
     priority_of,
     task_data,
     to_output,
@@ -116,7 +117,7 @@ class Executions(Ground):
         fields = mapping(raw)
         job_id = job_id or job_id_in(fields)
         try:
-            return Execution(execution_id, from_record(job_id, fields, log), worker)
+            return Execution(execution_id, from_record(job_id, fields, log), worker, joined_ms(fields))
         except Unreadable as error:
             _log.error("entry.refused", "A record of the queue cannot be read; it was set aside", reason=str(error))
             priority = priority_of(fields.get(b"priority"))
