@@ -14,8 +14,8 @@ from typing import Protocol
 from flowscale.errors import NotFound
 from flowscale.webhooks.deliveries import Claim, Delivery, Outcome
 
-CLAIM_MS = 60_000
-"""Four times what a try may take (webhooks/sending.py); a gateway that died leaves its delivery to others after it."""
+CLAIM_MS = 30_000
+"""Twice what a try may take (webhooks/sending.py); a gateway that died leaves its delivery to others after it."""
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a delivery is kept after it was delivered or given up; its job may go earlier or later."""

@@ -15,7 +15,7 @@ JITTER = 0.1
 LONGEST_WAIT_SECONDS = 28_800
 """What a Retry-After may ask for."""
 
-GIVE_UP_MS = 26 * 3600 * 1000
+GIVE_UP_MS = 28 * 3600 * 1000
 """No try begins later than this after the first, however long Retry-After made the waits: the table and its jitter."""
 
 

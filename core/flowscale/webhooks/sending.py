@@ -69,8 +69,9 @@ def _beginning(response: http.client.HTTPResponse) -> str:
             read += piece
     except (OSError, http.client.HTTPException):
         read += b" (it broke off)"
-    text = " ".join(read.decode(errors="replace").split())
-    return "".join(character for character in text if character.isprintable())[:BODY_CHARACTERS]
+    text = read.decode(errors="replace")
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:BODY_CHARACTERS]
 
 
 def _seconds(retry_after: str, now_ms: int) -> int | None:
