@@ -168,14 +168,16 @@ end
 local function tell_endpoints(status)
     local read, targets = pcall(cjson.decode, get('hooks') or '[]')
     if not read or type(targets) ~= 'table' or #targets == 0 then return end
-    local number = digits(redis.call('HINCRBY', JOB, 'ends', 1))
+    local number = redis.pcall('HINCRBY', JOB, 'ends', 1)
+    if type(number) ~= 'number' then return count('webhook:refused') end
     local first = #KEYS - #targets
     local messages, settled, endpoints = KEYS[first - 2], KEYS[first - 1], KEYS[first]
     local started, output = get('started_ms'), get('output')
     for at, target in ipairs(targets) do
-        local name, due = target[1], KEYS[first + at]
+        local name = type(target) == 'table' and tostring(target[1]) or ''
+        local due = KEYS[first + at]
         if not endpoints or string.sub(due, -#name - 5) ~= ':due:' .. name then return count('webhook:refused') end
-        local id = 'msg_' .. ID .. '_' .. number .. '_' .. name
+        local id = 'msg_' .. ID .. '_' .. digits(number) .. '_' .. name
         local message = {
             job = ID, target = name, url = target[2], at = now, since = now, state = 'pending', tries = 0, next = now,
             project = get('project') or nil, took = started and now - tonumber(started) or nil,

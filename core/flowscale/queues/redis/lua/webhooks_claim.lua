@@ -6,7 +6,8 @@
 -- ARGV  1  now in ms, or empty: this server's clock      2  the endpoint      3  how many at most      4  ms of a claim
 --       5  the claim's token
 -- Result {now, id, message, id, message, ...}, those longest due first.
--- Guarantees: nobody else is given them until the claim ends. An entry without a message of ours is removed.
+-- Guarantees: nobody else is given them until the claim ends. What is no message of ours is removed, and so is one that
+--        was tried more often than any is: nobody could read it.
 local now = ARGV[1]
 if now == '' then
     local time = redis.call('TIME')
@@ -15,10 +16,15 @@ else
     now = tonumber(now)
 end
 local function digits(number) return string.format('%.0f', number) end
+local MOST_TRIES = 100
+local function is_ours(message)
+    return type(message) == 'table' and message.state == 'pending' and type(message.tries) == 'number'
+        and message.tries < MOST_TRIES
+end
 local claimed = { digits(now) }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[3])) do
     local read, message = pcall(cjson.decode, redis.call('HGET', KEYS[1], id) or '')
-    if read and type(message) == 'table' and message.state == 'pending' and type(message.tries) == 'number' then
+    if read and is_ours(message) then
         message.tries, message.tried, message.claim = message.tries + 1, now, ARGV[5]
         local text = cjson.encode(message)
         redis.call('HSET', KEYS[1], id, text)
@@ -27,6 +33,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0
         claimed[#claimed + 1], claimed[#claimed + 2] = id, text
     else
         redis.call('ZREM', KEYS[3], id)
+        redis.call('HDEL', KEYS[1], id)
     end
 end
 local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')

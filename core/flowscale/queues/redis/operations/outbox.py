@@ -33,7 +33,7 @@ class Outbox(Ground):
         if not exists:
             raise answers.job_not_found(job_id)
         hooks, ends = found or (None, None)
-        last = int(ends or 0)
+        last = int(ends) if ends is not None and ends.isdigit() else 0
         delivery_ids = [
             delivery_id(job_id, number, target.name)
             for number in range(max(1, last - ENDS_SHOWN + 1), last + 1)
