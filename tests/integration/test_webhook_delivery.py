@@ -170,7 +170,7 @@ async def test_a_receiver_that_fails_is_tried_by_the_table_and_then_given_up(sit
             break
         assert (delivery.state, delivery.status, delivery.answer) == (DeliveryState.PENDING, 500, "out of order")
         waits.append(((delivery.next_ms or 0) - (delivery.tried_ms or 0)) // 1000)
-        site.harness.advance(wait_s * 1000 - 1)
+        site.harness.leap(wait_s * 1000 - 1)
         await site.delivered_by(courier)
         assert len(receiver.received) == len(waits), "tried before its time"
         site.harness.advance(1)
@@ -179,7 +179,7 @@ async def test_a_receiver_that_fails_is_tried_by_the_table_and_then_given_up(sit
     assert delivery.fault == "it answered 500"
     assert set(receiver.ids()) == {delivery.id}
     assert len({request.body for request in receiver.received}) == 1
-    site.harness.advance(LONGEST_WAIT_SECONDS * 1000)
+    site.harness.leap(LONGEST_WAIT_SECONDS * 1000)
     await site.delivered_by(courier)
     assert len(receiver.received) == 11
 
@@ -224,7 +224,7 @@ async def test_retry_after_does_not_keep_it_for_ever(site: Site) -> None:
     job = await site.ended(own_target(receiver.url))
     for _ in range(GIVE_UP_MS // (LONGEST_WAIT_SECONDS * 1000) + 1):
         await site.delivered_by(courier)
-        site.harness.advance(LONGEST_WAIT_SECONDS * 1000)
+        site.harness.leap(LONGEST_WAIT_SECONDS * 1000)
     assert (await site.delivery(job)).state is DeliveryState.FAILED
 
 
@@ -381,7 +381,7 @@ async def test_an_endpoint_that_no_settings_name_waits_for_others_and_is_given_u
     job = await site.ended(own_target(removed.url))
     await site.delivered_by(site.courier(known))
     assert (await site.delivery(job)).tries == 0
-    site.harness.advance(UNKNOWN_MS)
+    site.harness.leap(UNKNOWN_MS)
     await site.delivered_by(site.courier(known))
     delivery = await site.delivery(job)
     assert (delivery.state, removed.received) == (DeliveryState.FAILED, [])
