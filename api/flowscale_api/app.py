@@ -55,6 +55,7 @@ def create_app(
         clock=clock,
         readiness=Readiness(queue, storage, clock),
         started=clock.monotonic(),
+        webhooks=settings.webhooks,
     )
     for router in ROUTERS:
         app.include_router(router)

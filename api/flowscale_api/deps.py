@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
-from flowscale.settings import GatewaySettings, StorageSettings
+from flowscale.settings import GatewaySettings, StorageSettings, WebhookSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
 from flowscale_api.health.readiness import Readiness
@@ -28,6 +28,7 @@ class Gateway:
     clock: Clock
     readiness: Readiness
     started: float
+    webhooks: WebhookSettings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop
 
 

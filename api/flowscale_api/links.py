@@ -6,6 +6,8 @@ import re
 
 from fastapi import Request
 
+from flowscale.settings import GatewaySettings
+from flowscale.storage.base import Storage
 from flowscale_api.deps import Gateway
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
@@ -14,6 +16,11 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 def public_url(gateway: Gateway, request: Request, key: str) -> str:
     """Where a browser can GET the stored object."""
     return gateway.storage.url(key) or f"{origin(gateway, request)}/{key}"
+
+
+def lasting_url(settings: GatewaySettings, storage: Storage, key: str) -> str:
+    """Likewise, where no request is at hand: by FLOWSCALE_PUBLIC_URL; without it, the path alone."""
+    return storage.url(key) or f"{(settings.public_url or '').rstrip('/')}/{key}"
 
 
 def origin(gateway: Gateway, request: Request) -> str:

@@ -18,6 +18,7 @@ from flowscale_cli.jobs import jobs
 from flowscale_cli.options import ServerUrl
 from flowscale_cli.queue_control import queue
 from flowscale_cli.screen import fail, say
+from flowscale_cli.webhooks import webhooks
 
 app = typer.Typer(
     name="flowscale",
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(jobs, name="jobs")
 app.add_typer(queue, name="queue")
+app.add_typer(webhooks, name="webhooks")
 
 
 @app.command()

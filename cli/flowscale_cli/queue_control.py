@@ -23,7 +23,7 @@ _Answer = TypeVar("_Answer")
 @queue.command()
 def status() -> None:
     """How many jobs wait and run, since when, and which workers there are."""
-    figures, warnings = _with_queue(_read)
+    figures, warnings = with_queue(_read)
     depth = figures.depth
     oldest = "" if figures.oldest_wait_ms is None else f", the oldest for {figures.oldest_wait_ms / 1000:.0f} s"
     facts(
@@ -43,14 +43,14 @@ def status() -> None:
 @queue.command()
 def pause() -> None:
     """Hand out no job until `resume`; jobs are accepted, and those that run go on."""
-    _with_queue(lambda jobs: jobs.pause())
+    with_queue(lambda jobs: jobs.pause())
     say("Paused. Jobs are accepted and wait; what runs goes on. `flowscale queue resume` ends it.")
 
 
 @queue.command()
 def resume() -> None:
     """Hand out jobs again."""
-    _with_queue(lambda jobs: jobs.resume())
+    with_queue(lambda jobs: jobs.resume())
     say("Jobs are handed out.")
 
 
@@ -106,7 +106,7 @@ def _settings() -> Settings:
     return settings
 
 
-def _with_queue(ask: Callable[[JobQueue], Awaitable[_Answer]]) -> _Answer:
+def with_queue(ask: Callable[[JobQueue], Awaitable[_Answer]]) -> _Answer:
     """Raises SettingsError without a Redis queue, QueueUnavailable when it cannot be reached."""
     from flowscale.queues.redis import open_job_queue
 

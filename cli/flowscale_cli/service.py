@@ -6,6 +6,7 @@ import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from flowscale_api.housekeeping import Housekeeping, Routine
     from flowscale_api.server import Server
+    from flowscale_api.webhooks.courier import Courier
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logs.get("service")
@@ -110,13 +112,20 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
     ledger = open_upload_ledger(settings.redis, _upload_expiry_ms(settings))
 
-    async def close() -> None:
-        await queue.close()
-        await ledger.close()
-
     with _storage(settings) as storage:
+        courier = _courier(queue, storage, settings, clock)
+
+        async def close() -> None:
+            await courier.close()
+            await queue.close()
+            await ledger.close()
+
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
-        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
+        routines = (
+            Routine("queue", TEND_SECONDS, queue.tend),
+            _file_keeping(queue, storage, settings, clock),
+            courier.routine(),
+        )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
@@ -133,7 +142,9 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     with _storage(settings) as storage:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
-        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
+        courier = _courier(queue, storage, settings, clock)
+        routines = (_file_keeping(queue, storage, settings, clock), courier.routine())
+        server = _server(app, settings, Housekeeping(routines, close=courier.close))
         with Supervisor(settings, queue, storage, clock):
             yield server
 
@@ -147,6 +158,13 @@ def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: 
     from flowscale_api.housekeeping import Routine
 
     return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock).round)
+
+
+def _courier(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Courier:
+    from flowscale_api.links import lasting_url
+    from flowscale_api.webhooks.courier import Courier
+
+    return Courier(queue, settings.webhooks, partial(lasting_url, settings.gateway, storage), clock)
 
 
 @contextmanager

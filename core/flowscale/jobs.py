@@ -88,6 +88,14 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint that is told when the job ends (webhooks/deliveries.py). `url` is None for one of the settings."""
+
+    name: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One execution that ended: in success (no code), in failure, or in a stall (its worker was lost)."""
 
@@ -127,6 +135,7 @@ class Job:
     created_ms: int
     priority: Priority = Priority.NORMAL
     project_id: str | None = None
+    webhooks: tuple[Target, ...] = ()  # told of each of its ends; settled when it is accepted
     state: JobState = JobState.QUEUED
     progress: int = 0  # 0..100, never falls; 100 only with a published output
     started_ms: int | None = None  # of the first execution since it was accepted, or retried by a person

@@ -70,6 +70,9 @@ def _executions(counts: Mapping[str, int]) -> Iterator[Metric]:
         "flowscale_job_releases": ("released", "Executions that a stopping worker gave back"),
         "flowscale_fenced_commits": ("fenced", "Ends of executions that were refused because the lease was lost"),
         "flowscale_queue_adopted": ("adopted", "Waiting jobs that stood in no line, and were put back"),
+        "flowscale_webhook_tries": ("webhook:tried", "Tries to deliver a webhook"),
+        "flowscale_webhooks_delivered": ("webhook:delivered", "Webhooks that were delivered"),
+        "flowscale_webhooks_failed": ("webhook:failed", "Webhooks that were given up"),
         "flowscale_queue_refused": ("refused", "Entries of the queue that were nothing of ours, and set aside"),
     }
     for name, (count, text) in simple.items():

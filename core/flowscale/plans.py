@@ -157,6 +157,8 @@ class PlanRequest(Strict):
     plan: Plan
     project_id: Label | None = None
     output_name: Label | None = None
+    webhook_url: str | None = None
+    """An https address that is told by a signed message when the job has ended, where webhooks are set up."""
 
     def named_sources(self) -> list[str]:
         """The source as the client named it. Raises MissingSource, UnsupportedOption, InvalidOptions."""

@@ -30,8 +30,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flowscale.errors import SettingsError
+from flowscale.errors import InvalidPath, SettingsError
 from flowscale.redis_address import RedisAddress, read_redis_url
+from flowscale.specs import checked_url
+from flowscale.webhooks.signing import read_secrets
 
 MIB = 1024**2
 GIB = 1024**3
@@ -52,7 +54,7 @@ _PORT_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 _KUBERNETES_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
-_SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL|HEADERS")
+_SECRET = re.compile(r"PASSWORD|SECRET|KEY|REDIS_URL|WEBHOOK_URL|HEADERS")
 """Names whose values no error shows; nor does one show a value with an @, which may be a URL with a password."""
 
 
@@ -320,6 +322,79 @@ class StorageSettings(Group):
         return self
 
 
+class WebhookSettings(Group):
+    """Telling others when a job has ended (docs/webhooks.md)."""
+
+    urls: tuple[str, ...] = Field(
+        (),
+        alias="FLOWSCALE_WEBHOOK_URL",
+        max_length=10,
+        description="Comma-separated addresses (at most 10) that are told of every job's end. Needs a secret. No error "
+        "and no log shows them, for they may hold a token.",
+    )
+    secret: SecretStr | None = Field(
+        None,
+        alias="FLOWSCALE_WEBHOOK_SECRET",
+        description="Secret that signs the messages, `whsec_` and 24 to 64 bytes in base64; several, a space apart, "
+        "all sign, so that receivers can change from one to the next. With it, jobs may name a `webhookUrl` too. "
+        "It needs FLOWSCALE_PUBLIC_URL (or S3_PUBLIC_BASE_URL) too: no request tells under which address outputs are.",
+    )
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        alias="FLOWSCALE_WEBHOOK_ALLOW_NETWORKS",
+        description="Comma-separated networks (such as 10.1.2.0/24) to which webhooks may go beside the public "
+        "internet, and by http:// too. None by default: any client's URL could otherwise reach what only the gateway "
+        "can.",
+    )
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """None of them: webhooks are off."""
+        return () if self.secret is None else read_secrets(self.secret.get_secret_value())
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(value, 1):
+            try:
+                checked_url(url)
+            except InvalidPath as error:
+                raise ValueError(
+                    f"address {number} must be a plain http:// or https:// one, without user name or password"
+                ) from error
+        if len(set(value)) < len(value):
+            raise ValueError("the same address stands there twice")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _are_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_secrets(value.get_secret_value())
+        return value
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allow_networks", mode="before")
+    @classmethod
+    def _read_networks(cls, value: Any) -> Any:
+        return tuple(ip_network(part.strip()) for part in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.urls and not self.secrets:
+            raise missing("FLOWSCALE_WEBHOOK_SECRET", "FLOWSCALE_WEBHOOK_URL needs a secret to sign what it is sent")
+        if not self.allow_networks and any(url.startswith("http:") for url in self.urls):
+            raise missing(
+                "FLOWSCALE_WEBHOOK_ALLOW_NETWORKS",
+                "FLOWSCALE_WEBHOOK_URL has an http:// address, which only a network named here may have",
+            )
+        return self
+
+
 class WorkerSettings(Group):
     """The worker, and the budgets of one render. A source or a run over budget ends with LIMIT_EXCEEDED."""
 
@@ -550,6 +625,7 @@ class Settings(BaseModel):
     queue: QueueSettings = QueueSettings()
     redis: RedisSettings = RedisSettings()
     storage: StorageSettings = StorageSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     worker: WorkerSettings = WorkerSettings()
     operator: OperatorSettings = OperatorSettings()
     logs: LogSettings = LogSettings()
@@ -575,9 +651,17 @@ class Settings(BaseModel):
             yield self.storage.access_key_id
         if (password := self.redis.address.password) is not None:
             yield password.get_secret_value()
+        if self.webhooks.secret is not None:
+            yield from self.webhooks.secret.get_secret_value().split()
+        yield from self.webhooks.urls  # whose paths may hold a token
         for headers in (self.tracing.headers, self.tracing.traces_headers):
             for header in headers.get_secret_value().split(",") if headers else ():
                 yield unquote(header.partition("=")[2].strip())
+
+    @property
+    def links_to_bucket(self) -> bool:
+        """Whether outputs have addresses of their own, that do not lead through the gateway."""
+        return self.storage.type not in ("local", "nfs") and self.storage.public_base_url is not None
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -593,7 +677,13 @@ class Settings(BaseModel):
         chosen = {name: value for name, value in given.items() if name in known and value != ""}
         if _PORT_LINK.match(chosen.get("REDIS_PORT", "")):
             del chosen["REDIS_PORT"]
-        return cls(**{name: _read_group(group, chosen, known) for name, group in groups().items()})
+        settings = cls(**{name: _read_group(group, chosen, known) for name, group in groups().items()})
+        if settings.webhooks.secrets and settings.gateway.public_url is None and not settings.links_to_bucket:
+            raise SettingsError(
+                "FLOWSCALE_PUBLIC_URL: webhooks (FLOWSCALE_WEBHOOK_SECRET) say where outputs are, and no request is at "
+                "hand then that tells it: set the address under which browsers reach the gateway"
+            )
+        return settings
 
 
 def groups() -> dict[str, type[Group]]:
@@ -603,6 +693,7 @@ def groups() -> dict[str, type[Group]]:
         "queue": QueueSettings,
         "redis": RedisSettings,
         "storage": StorageSettings,
+        "webhooks": WebhookSettings,
         "worker": WorkerSettings,
         "operator": OperatorSettings,
         "logs": LogSettings,

@@ -209,6 +209,9 @@ class ExecuteRequest(Strict):
     priority: Priority | None = None
     """`normal` by default. Higher ones run first, but every 8th job is the one that has waited longest."""
 
+    webhook_url: str | None = None
+    """An https address that is told by a signed message when the job has ended, where webhooks are set up."""
+
     filters: NoFilters = None
 
     def named_sources(self) -> list[str]:

@@ -11,7 +11,11 @@ from chart.helm import Document
 
 REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
-EXPECTED = {"REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0"}
+EXPECTED = {
+    "REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0",
+    "FLOWSCALE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"what lies in a Secret: 32 bytes.").decode(),
+    "FLOWSCALE_WEBHOOK_URL": "https://hooks.example.com/flowscale?token=secret",
+}
 """What lies in a Secret that the chart expects to find, by the variable that takes it; anything else is one word."""
 
 

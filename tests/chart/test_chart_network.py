@@ -150,6 +150,18 @@ def test_workers_reach_the_networks_that_are_allowed_by_name() -> None:
     assert not goes(documents, "worker", Peer(address="10.1.3.3"), 443)
 
 
+def test_gateways_reach_the_internet_only_to_send_webhooks() -> None:
+    silent = render()
+    assert not goes(silent, "api", INTERNET, 443)
+    webhooks = {"existingSecret": "webhooks", "allowNetworks": ["10.1.2.0/24"]}
+    documents = render({"webhooks": webhooks, "api": {"publicUrl": "https://render.example.com"}})
+    assert goes(documents, "api", INTERNET, 443)
+    assert goes(documents, "api", INSIDE, 8080)
+    assert not goes(documents, "api", Peer(address="10.1.3.3"), 443)
+    assert not goes(documents, "api", Peer(address="169.254.169.254"), 80)
+    assert not goes(documents, "worker", INSIDE, 8080)
+
+
 def test_more_can_be_let_out_and_all_can_be_left_out() -> None:
     more = [{"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"port": 4317, "protocol": "TCP"}]}]
     documents = render({"networkPolicy": {"extraEgress": more}})

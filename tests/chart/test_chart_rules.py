@@ -46,6 +46,13 @@ def external(**values: Any) -> dict[str, Any]:
     return {"redis": {"mode": "external", "external": values}}
 
 
+def webhooks(**values: Any) -> dict[str, Any]:
+    return {
+        "webhooks": {"existingSecret": "webhooks", **values},
+        "api": {"publicUrl": "https://render.example.com"},
+    }
+
+
 def autoscaling(**values: Any) -> dict[str, Any]:
     return {"autoscaling": values}
 
@@ -190,6 +197,26 @@ CASES = [
         bundled(adminPasswordKey=""),
     ),
     Case("redis.mode is external, and no server is named", external(), external(host="redis.example.com")),
+    Case(
+        "webhooks are set up, and nothing signs them",
+        webhooks(existingSecret="", urls=["https://hooks.example.com"]),
+        webhooks(),
+    ),
+    Case(
+        "webhooks.urls and webhooks.urlKey both name addresses",
+        webhooks(urls=["https://hooks.example.com"], urlKey="addresses"),
+        webhooks(urls=[]),
+    ),
+    Case(
+        "webhooks say where outputs are, and nothing tells it",
+        {"webhooks": {"existingSecret": "webhooks"}},
+        {"api": {"publicUrl": "https://render.example.com"}},
+    ),
+    Case(
+        "webhooks.urls holds an http:// address",
+        webhooks(urls=["http://10.1.2.9/ended"]),
+        webhooks(allowNetworks=["10.1.2.0/24"]),
+    ),
     Case(
         "redis.external names the server in more than one way",
         external(host="redis.example.com", sentinel={"hosts": ["sentinel.example.com:26379"]}),

@@ -47,6 +47,10 @@ class QueueHarness(ABC):
         """Let time pass for a queue that was not opened in real time. Nothing is tended by it."""
 
     @abstractmethod
+    def leap(self, ms: int) -> None:
+        """Let much time pass in which nobody tended: no lease is reaped right after it, as after an outage."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Close the queue; no error when none is open."""
 

@@ -27,8 +27,11 @@ from flowscale.errors import Conflict, JobNotFound, LeaseLost, QueueFull
 from flowscale.jobs import CANCELLED, Job, JobState, Priority
 from flowscale.queues.base import PRIORITY_ORDER, Depth, Execution
 from flowscale.testing import a_failure, a_job, an_output
+from flowscale.webhooks.deliveries import Delivery, DeliveryState, Outcome, delivery_id, own_target
 
 T = TypeVar("T")
+
+TOLD = own_target("https://hooks.example/")
 
 PAUSES_MS = (1, 4_999, 5_000, 10_000, 19_999, 20_000, 61_000)
 
@@ -43,6 +46,7 @@ class Seen(NamedTuple):
     listed: list[str]
     depth: Depth
     running: Sequence[str]
+    deliveries: dict[str, Sequence[Delivery]]
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -73,7 +77,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(priorities=st.lists(st.sampled_from(PRIORITY_ORDER), min_size=1, max_size=4))
     def enqueue(self, priorities: list[Priority]) -> None:
         for priority in priorities:
-            self.enqueue_one(a_job(priority=priority))
+            self.enqueue_one(a_job(priority=priority, webhooks=(TOLD,)))
 
     def enqueue_one(self, job: Job) -> None:
         if not self.model.has_room():
@@ -117,6 +121,13 @@ class QueueMachine(RuleBasedStateMachine):
     def pause_or_resume(self, pause: bool) -> None:
         self.model.paused = pause
         self.wait(self.queue.jobs.pause() if self.model.paused else self.queue.jobs.resume())
+
+    @rule(outcomes=st.lists(st.sampled_from(DeliveryState), min_size=1, max_size=3))
+    def deliver(self, outcomes: list[DeliveryState]) -> None:
+        """What comes of messages changes nothing of the jobs, and makes no message."""
+        for outcome in outcomes:
+            for claim in self.wait(self.queue.jobs.claim(TOLD.name, 1)):
+                assert self.wait(self.queue.jobs.settle(claim, Outcome(outcome, 1_000)))
 
     # What workers do.
 
@@ -258,6 +269,7 @@ class QueueMachine(RuleBasedStateMachine):
         seen = self.wait(self.look())
         self.every_job_is_as_the_model_says(seen)
         self.every_waiting_job_has_its_position(seen)
+        self.every_end_has_its_message(seen)
         self.the_counts_agree_and_nothing_is_lost(seen)
 
     async def look(self) -> Seen:
@@ -269,6 +281,7 @@ class QueueMachine(RuleBasedStateMachine):
             listed=[job.id for job in (await jobs.list(None, 1_000, None)).jobs],
             depth=await jobs.depth(),
             running=await jobs.running(),
+            deliveries={job_id: await jobs.deliveries(job_id) for job_id in self.model.jobs},
         )
 
     def every_job_is_as_the_model_says(self, seen: Seen) -> None:
@@ -292,6 +305,13 @@ class QueueMachine(RuleBasedStateMachine):
         assert [due_at[position] for position in behind] == sorted(known.due for known in delayed)
         others = self.model.of(JobState.RUNNING, JobState.DONE, JobState.ERROR)
         assert {seen.positions[known.id] for known in others} <= {None}
+
+    def every_end_has_its_message(self, seen: Seen) -> None:
+        for known in self.model.jobs.values():
+            deliveries = seen.deliveries[known.id]
+            assert [delivery.ended.status for delivery in deliveries] == known.told
+            numbers = range(1, len(known.told) + 1)
+            assert [each.id for each in deliveries] == [delivery_id(known.id, number, TOLD.name) for number in numbers]
 
     def the_counts_agree_and_nothing_is_lost(self, seen: Seen) -> None:
         states = [known.state for known in self.model.jobs.values()]

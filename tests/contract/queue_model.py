@@ -34,6 +34,7 @@ class Known:
     due: int = 0
     ended: int = 0
     record: Job | None = None  # as it was when it ended: it must not change
+    told: list[str] = field(default_factory=list)  # the status of each of its ends, of which there is one message
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Model:
 
     def end(self, known: Known, state: JobState, record: Job) -> None:
         known.state, known.execution_id, known.record, known.ended = state, None, record, self.now
+        known.told.append(state.public)
 
     def promote(self) -> list[list[Known]]:
         """Queue what is due; gives those that were due at one instant together."""

@@ -20,6 +20,7 @@ from contract.queue_suite_events import EventsSuite
 from contract.queue_suite_figures import FiguresSuite
 from contract.queue_suite_gateway import GatewaySuite
 from contract.queue_suite_scaling import ScalingSuite
+from contract.queue_suite_webhooks import WebhooksSuite
 from contract.queue_suite_worker import WorkerSuite
 from flowscale.errors import LeaseLost
 from flowscale.jobs import JobState
@@ -106,5 +107,5 @@ class ConcurrencySuite:
             assert record.cancel_requested
 
 
-class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ScalingSuite, ConcurrencySuite):
+class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ScalingSuite, WebhooksSuite, ConcurrencySuite):
     """All that every backend owes."""

@@ -50,6 +50,9 @@ class MemoryHarness(QueueHarness):
     def advance(self, ms: int) -> None:
         self.clock.advance(ms=ms)
 
+    def leap(self, ms: int) -> None:
+        self.clock.advance(ms=ms)
+
     async def close(self) -> None:
         """Memory needs none."""
 

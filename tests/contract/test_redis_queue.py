@@ -62,6 +62,9 @@ class RedisHarness(QueueHarness):
             self.contact.seen(self.clock.monotonic(), self.clock.now_ms(), self.run_id)
             ms -= step
 
+    def leap(self, ms: int) -> None:
+        self.clock.advance(ms=ms)
+
     @property
     def run_id(self) -> str:
         return self.server.run_id

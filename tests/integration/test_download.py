@@ -31,10 +31,11 @@ from flowscale.errors import (
     StorageFailed,
 )
 from flowscale.media import SNIFF_BYTES
+from flowscale.outbound.addresses import Network
+from flowscale.outbound.dialling import Resolve, system_resolve
 from flowscale.settings import Settings, WorkerSettings
 from flowscale.testing import FakeClock
-from flowscale_worker.download.addresses import Network
-from flowscale_worker.download.transfer import MENDS, DownloadLimits, Resolve, download, system_resolve
+from flowscale_worker.download.transfer import MENDS, DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Tools
 from flowscale_worker.kit import Kit, ShutDown

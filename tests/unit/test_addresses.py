@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowscale.errors import InvalidMedia
-from flowscale_worker.download.addresses import Address, Place, locate, redirected, refusal, special
+from flowscale.outbound.addresses import Address, Place, locate, redirected, refusal, special
+from flowscale.outbound.faults import Refused
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255"),
@@ -164,7 +164,7 @@ def test_urls_taken_apart(url: str, place: Place, authority: str | None) -> None
     ],
 )
 def test_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(InvalidMedia):
+    with pytest.raises(Refused):
         locate(url)
 
 
@@ -174,7 +174,7 @@ def test_any_text_is_a_plain_place_or_refused(text: str) -> None:
     for url in (text, f"http://{text}/", f"http://media.example/{text}"):
         try:
             place = locate(url)
-        except InvalidMedia:
+        except Refused:
             continue
         written = place.authority + place.target
         assert written.isascii()
@@ -210,7 +210,7 @@ def test_redirects(location: str, following: str) -> None:
     ],
 )
 def test_redirects_that_are_refused(location: str) -> None:
-    with pytest.raises(InvalidMedia):
+    with pytest.raises(Refused):
         locate(redirected("https://media.example/a/a.mp4", location))
 
 

@@ -21,6 +21,7 @@ from flowscale_api.files.keeping import has_reached_its_age
 from flowscale_api.health.availability import best_report, ffmpeg_fault
 from flowscale_api.schemas import Accepted
 from flowscale_api.threads import in_thread
+from flowscale_api.webhooks.targets import targets_of
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -37,6 +38,7 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
     # First of all: a repeat is answered even when its source was deleted meanwhile, or nothing can render now.
     if idempotency is not None and (known := await gateway.queue.earlier(idempotency)) is not None:
         return accepted(known)
+    webhooks = targets_of(gateway.webhooks, wanted.webhook_url)
     texts = wanted.named_sources()
     by_url = not (isinstance(wanted, ExecuteRequest) and wanted.source_path)
     sources = [await find_source(gateway, text, by_url=by_url) for text in texts]
@@ -51,6 +53,7 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
             created_ms=now_ms,
             priority=(wanted.priority if isinstance(wanted, ExecuteRequest) else None) or Priority.NORMAL,
             project_id=wanted.project_id,
+            webhooks=webhooks,
             origin=tracing.origin(getattr(request.state, "request_id", None)),
         )
         enqueued = await gateway.queue.enqueue(job, idempotency)

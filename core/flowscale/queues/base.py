@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
+from flowscale.queues.outbox import Outbox
 
 FAIRNESS_EVERY = 8
 """Priorities are strict, but every 8th job handed out is, of the heads of the lines, the one that has waited
@@ -125,7 +126,8 @@ class Figures:
 
     enqueued, started, released, stalled, fenced, refused, adopted; ended:done, ended:error; failed:CODE, retried:CODE;
     took:BUCKET (jobs that took at most so many seconds and more than the bucket before), took:count, took:ms;
-    waited:ms (all the time jobs waited in a line before they were started)
+    waited:ms (all the time jobs waited in a line before they were started);
+    webhook:tried, webhook:delivered, webhook:failed (deliveries: tries, and how they came to an end)
     """
 
     depth: Depth
@@ -162,8 +164,11 @@ class Tended:
     stalled: tuple[str, ...] = ()  # every job whose lease had run out, those that ended by it too
 
 
-class JobQueue(Protocol):
-    """The gateway's half. Every method raises QueueUnavailable when the facts cannot be reached."""
+class JobQueue(Outbox, Protocol):
+    """The gateway's half, with that of webhooks (outbox.py).
+
+    Every method raises QueueUnavailable when the facts cannot be reached.
+    """
 
     async def enqueue(self, job: Job, idempotency: Idempotency | None = None) -> Enqueued:
         """Accept a new QUEUED job, or return the one its Idempotency-Key made before.

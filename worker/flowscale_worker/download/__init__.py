@@ -1,4 +1,4 @@
-"""Sources from other hosts: `download` is the door; where it may connect is in addresses.py."""
+"""Sources from other hosts: `download` is the door; where it may connect is in flowscale.outbound."""
 
 from flowscale_worker.download.transfer import DownloadLimits, download
 

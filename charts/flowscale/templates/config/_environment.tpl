@@ -130,6 +130,19 @@ references to Secrets.
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_UPLOAD_BYTES" "value" $api.maxUploadBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_BODY_BYTES" "value" $api.maxBodyBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_CONNECTIONS" "value" $api.maxConnections) }}
+{{- include "flowscale.environment.webhooks" .Values.webhooks }}
+{{- end -}}
+
+{{- define "flowscale.environment.webhooks" -}}
+{{- if .existingSecret }}
+{{- include "flowscale.secretVariable" (dict "name" "FLOWSCALE_WEBHOOK_SECRET" "secret" .existingSecret "key" .secretKey) }}
+{{- if .urlKey }}
+{{- include "flowscale.secretVariable" (dict "name" "FLOWSCALE_WEBHOOK_URL" "secret" .existingSecret "key" .urlKey) }}
+{{- else }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_WEBHOOK_URL" "value" (join "," .urls)) }}
+{{- end }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_WEBHOOK_ALLOW_NETWORKS" "value" (join "," .allowNetworks)) }}
+{{- end }}
 {{- end -}}
 
 {{- define "flowscale.environment.worker" -}}

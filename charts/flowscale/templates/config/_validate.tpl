@@ -4,7 +4,7 @@ says what to change; all that are found are told at once.
 */}}
 {{- define "flowscale.validate" -}}
 {{- $faults := list -}}
-{{- range $rule := list "worker" "api" "storage" "redis" "autoscaling" "networking" -}}
+{{- range $rule := list "worker" "api" "storage" "webhooks" "redis" "autoscaling" "networking" -}}
 {{- range splitList "\n" (include (printf "flowscale.validate.%s" $rule) $) -}}
 {{- if trim . -}}{{- $faults = append $faults (trim .) -}}{{- end -}}
 {{- end -}}
@@ -108,6 +108,27 @@ storage.r2.bucket is set, and storage.type is {{ $storage.type }}: set storage.t
 {{- end }}
 {{- if and (ne $storage.type "supabase") $storage.supabase.url }}
 storage.supabase.url is set, and storage.type is {{ $storage.type }}: set storage.type to supabase, or take the address out
+{{- end }}
+{{- end -}}
+
+{{- define "flowscale.validate.webhooks" -}}
+{{- $webhooks := .Values.webhooks -}}
+{{- if and (or $webhooks.urls $webhooks.urlKey $webhooks.allowNetworks) (not $webhooks.existingSecret) }}
+webhooks are set up, and nothing signs them: put a secret (whsec_...) into a Secret and name it in webhooks.existingSecret
+{{- end }}
+{{- if and $webhooks.urls $webhooks.urlKey }}
+webhooks.urls and webhooks.urlKey both name addresses: set only one of them
+{{- end }}
+{{- $bucket := get .Values.storage .Values.storage.type | default dict }}
+{{- if and $webhooks.existingSecret (not .Values.api.publicUrl) (not (get $bucket "publicBaseUrl")) }}
+webhooks say where outputs are, and nothing tells it: set api.publicUrl, the address under which browsers reach the gateway
+{{- end }}
+{{- if not $webhooks.allowNetworks }}
+{{- range $webhooks.urls }}
+{{- if hasPrefix "http:" . }}
+webhooks.urls holds an http:// address, which only a network of yours may have: use https://, or name its network in webhooks.allowNetworks
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

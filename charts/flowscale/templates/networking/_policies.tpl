@@ -73,11 +73,11 @@
 {{- end }}
 {{- end -}}
 
-{{/* Where sources are fetched from: the internet, less what only the inside may reach, and what was allowed by name. */}}
-{{- define "flowscale.egress.sources" }}
+{{/* Hosts that clients name: the internet, less what only the inside may reach, and the networks `allowed`. */}}
+{{- define "flowscale.egress.hosts" }}
 {{- $four := list }}
 {{- $six := list "fc00::/7" "fe80::/10" }}
-{{- range .Values.networkPolicy.downloadExcept }}
+{{- range .root.Values.networkPolicy.downloadExcept }}
 {{- if contains ":" . }}{{ $six = append $six . }}{{ else }}{{ $four = append $four . }}{{ end }}
 {{- end }}
 - to:
@@ -95,7 +95,7 @@
           {{- range uniq $six }}
           - {{ . | quote }}
           {{- end }}
-    {{- range .Values.worker.download.allowNetworks }}
+    {{- range .allowed }}
     - ipBlock:
         cidr: {{ . | quote }}
     {{- end }}

@@ -48,6 +48,8 @@ from flowscale.queues.memory.records import Records
 from flowscale.queues.memory.scaling import Hold, ScalingHalf
 from flowscale.queues.memory.wakes import Wakes
 from flowscale.queues.memory.workers import Reports
+from flowscale.queues.outbox import DueTarget
+from flowscale.webhooks.deliveries import Claim, Delivery, Outcome
 
 
 class MemoryQueue(ScalingHalf):
@@ -160,6 +162,26 @@ class MemoryQueue(ScalingHalf):
             finally:
                 with self._changed:
                     self._records.events.forget(job_id, news)
+
+    async def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        with self._changed:
+            return self._records.deliveries.of_job(self._records.get(job_id))
+
+    async def replay(self, delivery_id: str) -> Delivery:
+        with self._changed:
+            return self._records.deliveries.replay(delivery_id, self._now(), self._clock.now_ms())
+
+    async def due_targets(self, most: int) -> Sequence[DueTarget]:
+        with self._changed:
+            return self._records.deliveries.due_targets(most, self._now(), self._clock.now_ms())
+
+    async def claim(self, target: str, most: int) -> Sequence[Claim]:
+        with self._changed:
+            return self._records.deliveries.claim(target, most, self._now(), self._clock.now_ms())
+
+    async def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        with self._changed:
+            return self._records.deliveries.settle(claim, outcome, self._now(), self._clock.now_ms())
 
     async def pause(self) -> None:
         with self._changed:

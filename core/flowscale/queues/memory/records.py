@@ -18,6 +18,7 @@ from flowscale.queues import answers
 from flowscale.queues.base import EventKind, JobPage, QueuePolicy
 from flowscale.queues.figures import count_of_end
 from flowscale.queues.memory.events import EventLog
+from flowscale.queues.memory.outbox import Deliveries
 
 
 def elapsed_ms(clock: Clock) -> int:
@@ -31,6 +32,7 @@ class Records:
     def __init__(self, policy: QueuePolicy, clock: Clock) -> None:
         self.events = EventLog()
         self.counts: Counter[str] = Counter()  # queues/figures.py
+        self.deliveries = Deliveries(self.counts)
         self._policy = policy
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -69,6 +71,7 @@ class Records:
             if job.state.is_final:
                 self._ended[job.state][job.id] = elapsed_ms(self._clock)
                 self.counts.update(count_of_end(job))
+                self.deliveries.add(job, elapsed_ms(self._clock), self._clock.now_ms())
             self._tell_state(job)
         elif job.progress != before.progress:
             self.events.add(job.id, EventKind.PROGRESS, self._clock.now_ms(), answers.progress_data(job))
@@ -89,6 +92,7 @@ class Records:
         """Forget ended jobs, and all they own, as far as the policy lets them go."""
         self._retire(self._ended[JobState.DONE], self._policy.keep_done)
         self._retire(self._ended[JobState.ERROR], self._policy.keep_failed)
+        self.deliveries.retire(elapsed_ms(self._clock))
 
     def _retire(self, ended: dict[str, int], keep: int) -> None:
         now = elapsed_ms(self._clock)
@@ -100,6 +104,7 @@ class Records:
             del self._jobs[job_id]
             del self._ids[bisect_left(self._ids, job_id)]
             self.events.drop(job_id)
+            self.deliveries.forget_job(job_id)
 
     def _older(self, end: int, state: JobState | None) -> Iterator[Job]:
         for index in range(end - 1, -1, -1):

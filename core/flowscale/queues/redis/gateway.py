@@ -24,6 +24,7 @@ from flowscale.queues.base import (
     Tended,
     WorkerReport,
 )
+from flowscale.queues.outbox import DueTarget
 from flowscale.queues.redis.connections import as_fault, in_time
 from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.keys import Keys
@@ -31,6 +32,7 @@ from flowscale.queues.redis.news import News
 from flowscale.queues.redis.operations import Operations
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
 from flowscale.queues.redis.server import read_facts, warnings
+from flowscale.webhooks.deliveries import Claim, Delivery, Outcome
 
 POLL_SECONDS = 2.0
 """A reader of events looks this often by itself: a message may be lost."""
@@ -107,6 +109,21 @@ class RedisJobQueue:
                 if found or left <= 0:
                     return found
                 left -= await news.wait(min(left, POLL_SECONDS))
+
+    async def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        return await self._do(self._operations.deliveries(job_id))
+
+    async def replay(self, delivery_id: str) -> Delivery:
+        return await self._do(self._operations.replay(delivery_id))
+
+    async def due_targets(self, most: int) -> Sequence[DueTarget]:
+        return await self._do(self._operations.due_targets(most))
+
+    async def claim(self, target: str, most: int) -> Sequence[Claim]:
+        return await self._do(self._operations.claim(target, most))
+
+    async def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        return await self._do(self._operations.settle(claim, outcome))
 
     async def pause(self) -> None:
         await self._do(self._operations.pause(True))

@@ -7,6 +7,7 @@ All begin with the prefix, which is one hash tag: a clustered or serverless Redi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -145,6 +146,34 @@ class Keys:
     def reports(self) -> tuple[str, str]:
         """What workers said of themselves, and when."""
         return self.of("reports"), self.of("reports", "at")
+
+    @property
+    def messages(self) -> str:
+        """Deliveries of webhooks as JSON, by id."""
+        return self.of("webhooks", "messages")
+
+    @property
+    def messages_settled(self) -> str:
+        """Those that are final: id by ms since when."""
+        return self.of("webhooks", "settled")
+
+    @property
+    def webhook_targets(self) -> str:
+        """Endpoints that deliveries wait for: name by ms when the first is due."""
+        return self.of("webhooks", "targets")
+
+    def webhooks_due(self, target: str) -> str:
+        """Deliveries that wait for one endpoint: id by ms when it is due, or its claim ends."""
+        return self.of("webhooks", "due", target)
+
+    def outbox(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """The last keys of every script that may end a job (lua/shared.lua), for a job with these endpoints."""
+        return (
+            self.messages,
+            self.messages_settled,
+            self.webhook_targets,
+            *(self.webhooks_due(target) for target in targets),
+        )
 
     # Channels, which are no keys.
 

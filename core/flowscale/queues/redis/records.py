@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flowscale.clocks import iso_utc
-from flowscale.jobs import Attempt, Failure, Job, JobState, Output, Priority
+from flowscale.jobs import Attempt, Failure, Job, JobState, Output, Priority, Target
 from flowscale.names import is_job_id
 from flowscale.origins import Origin
 from flowscale.predictions import profile_of
@@ -59,6 +59,8 @@ def to_record(job: Job) -> list[str]:
     if job.project_id is not None:
         fields["project"] = job.project_id
     fields |= {name: value for name, value in asdict(job.origin).items() if value is not None}
+    if job.webhooks:
+        fields["hooks"] = json.dumps([[target.name, target.url or ""] for target in job.webhooks])
     return [text for field in fields.items() for text in field]
 
 
@@ -80,6 +82,11 @@ def priority_of(text: bytes | None) -> Priority:
         return Priority.NORMAL
 
 
+def targets_in(hooks: bytes | None) -> tuple[Target, ...]:
+    """Who is told of a job's ends. Raises ValueError, TypeError."""
+    return tuple(Target(str(name), str(url) or None) for name, url in json.loads(hooks)) if hooks else ()
+
+
 def from_record(job_id: str, raw: RAW, log: Sequence[bytes]) -> Job:
     """The job of a record. Raises Unreadable for whatever cannot be one of ours; it never executes anything."""
     try:
@@ -97,6 +104,7 @@ def _from_record(job_id: str, raw: RAW, log: Sequence[bytes]) -> Job:
         created_ms=int(raw[b"created_ms"]),
         priority=Priority(raw[b"priority"].decode()),
         project_id=_text(raw, b"project"),
+        webhooks=targets_in(raw.get(b"hooks")),
         state=JobState(raw[b"state"].decode()),
         progress=int(raw[b"progress"]),
         started_ms=_number(raw, b"started_ms"),

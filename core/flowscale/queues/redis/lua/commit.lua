@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- End a running job in success: from here on the output is the job's.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23... the outbox
 -- ARGV  1..5  now, job id, three channels      6  execution id      7  the output as JSON
 -- Result {'lost'} or {'done', record, log}.
 -- Guarantees: only the current execution commits, once; the same output again (its answer was lost) is answered alike.
@@ -23,6 +23,7 @@ redis.call('HDEL', JOB, 'failure_code', 'failure_message', 'failure_retryable', 
 redis.call('ZADD', FINISHED, '+inf', ID)
 redis.call('ZADD', ENDED_DONE, now, ID)
 count_end('done')
+tell_endpoints('done')
 enter('done')
 local done = record()
 return { 'done', done[1], done[2] }

@@ -10,11 +10,16 @@ local IN_QUEUED, IN_RUNNING, IN_DONE, IN_ERROR = KEYS[13], KEYS[14], KEYS[15], K
 local ENDED_DONE, ENDED_ERROR = KEYS[17], KEYS[18] -- job id by ms of its end
 local COUNTERS, DURATIONS = KEYS[19], KEYS[20] -- figures; ms of the last finished renders, newest first
 local LIVE, PROFILES = KEYS[21], KEYS[22] -- what `live` and `learn` below keep: by job id, by profile
+-- A script that may end the job is given as its last keys ("the outbox", keys.py: outbox) the messages of webhooks by id,
+-- those that are settled by ms, the endpoints by ms when one is due; and then for each endpoint of the job, in the order of
+-- its record, the messages that wait for it by ms when they are due.
 -- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, three channels.
 local ID, NEWS, WAKE, FREED = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT, ATTEMPTS_KEPT = 500, 40, 50, 50 -- base.py, jobs.py; a test compares
 local SAMPLES_KEPT, PROFILES_KEPT = 50, 2000 -- predictions.py; a test compares
+
+local MESSAGES_WAIT, TOO_MANY_WAIT = 10000, 'more than 10000 deliveries wait for this endpoint' -- queues/outbox.py
 
 local function clock()
     if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -158,6 +163,42 @@ local function count_end(status)
     count('took:ms', digits(math.max(0, ms)))
 end
 
+-- Make a message for each endpoint that is told of the job's ends: of this end, as it was. Keys that are not those of the
+-- record's endpoints (it was forged) are left alone.
+local function tell_endpoints(status)
+    local read, targets = pcall(cjson.decode, get('hooks') or '[]')
+    if not read or type(targets) ~= 'table' or #targets == 0 then return end
+    local number = redis.pcall('HINCRBY', JOB, 'ends', 1)
+    if type(number) ~= 'number' then return count('webhook:refused') end
+    local first = #KEYS - #targets
+    local messages, settled, endpoints = KEYS[first - 2], KEYS[first - 1], KEYS[first]
+    local started, output = get('started_ms'), get('output')
+    for at, target in ipairs(targets) do
+        local name = type(target) == 'table' and tostring(target[1]) or ''
+        local due = KEYS[first + at]
+        if not endpoints or string.sub(due, -#name - 5) ~= ':due:' .. name then return count('webhook:refused') end
+        local id = 'msg_' .. ID .. '_' .. digits(number) .. '_' .. name
+        local message = {
+            job = ID, target = name, url = target[2], at = now, since = now, state = 'pending', tries = 0, next = now,
+            project = get('project') or nil, took = started and now - tonumber(started) or nil,
+        }
+        if status == 'done' then
+            message.output = output
+        else
+            message.code, message.message = get('failure_code'), get('failure_message')
+        end
+        if redis.call('ZCARD', due) >= MESSAGES_WAIT then
+            message.state, message.next, message.fault = 'failed', nil, TOO_MANY_WAIT
+            redis.call('ZADD', settled, now, id)
+            count('webhook:failed')
+        else
+            redis.call('ZADD', due, now, id)
+            redis.call('ZADD', endpoints, 'LT', now, name)
+        end
+        redis.call('HSET', messages, id, cjson.encode(message))
+    end
+end
+
 -- The job ends in error. It must have been let go.
 local function end_in_error(code, message, retryable)
     redis.call('HSET', JOB, 'failure_code', code, 'failure_message', message, 'failure_retryable', retryable,
@@ -168,6 +209,7 @@ local function end_in_error(code, message, retryable)
     redis.call('ZADD', ENDED_ERROR, now, ID)
     count('failed:' .. code)
     count_end('error')
+    tell_endpoints('error')
     enter('error')
 end
 

@@ -48,7 +48,8 @@ class Asking(Ground):
         return JobPage(page, job_ids[-1] if len(found) > limit else None)
 
     def cancel(self, job_id: str) -> Operation[Job]:
-        answer = yield from self._asked("cancel", job_id, CANCELLED.code, CANCELLED.message)
+        (told,) = yield from self._told([job_id])
+        answer = yield from self._asked("cancel", job_id, CANCELLED.code, CANCELLED.message, more=self._outbox(told))
         job = self._answered(job_id, answer)
         if answer[0] == b"over":
             raise answers.cannot_cancel(job)

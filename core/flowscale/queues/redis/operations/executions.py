@@ -140,7 +140,7 @@ class Executions(Ground):
         _require_held(execution, answer)
 
     def commit(self, execution: Execution, output: Output) -> Operation[Job]:
-        (answer,) = yield (self._held("commit", execution, to_output(output)),)
+        (answer,) = yield (self._ending("commit", execution, to_output(output)),)
         return _ended(execution, answer)
 
     def fail(self, execution: Execution, failure: Failure) -> Operation[Job]:
@@ -149,16 +149,23 @@ class Executions(Ground):
         delays = [retry.delay_ms(failures, chance) for failures in range(1, retry.max_attempts)]
         may_pass = int(failure.retryable)
         words = (failure.code, failure.message, may_pass, CANCELLED.code, CANCELLED.message)
-        (answer,) = yield (self._held("fail", execution, *words, *delays),)
+        (answer,) = yield (self._ending("fail", execution, *words, *delays),)
         return _ended(execution, answer)
 
     def release(self, execution: Execution) -> Operation[Job]:
-        (answer,) = yield (self._held("release", execution, CANCELLED.code, CANCELLED.message),)
+        (answer,) = yield (self._ending("release", execution, CANCELLED.code, CANCELLED.message),)
         return _ended(execution, answer)
 
     def lose(self, execution: Execution) -> Operation[Job]:
-        (answer,) = yield (self._stall(execution.job.id, execution.job.priority, execution.id),)
+        job = execution.job
+        (answer,) = yield (self._stall(job.id, job.priority, job.webhooks, execution.id),)
         return _ended(execution, answer)
+
+    def _ending(self, name: str, execution: Execution, *arguments: Argument) -> Command:
+        """As `_held`, for a script that may end the job."""
+        job = execution.job
+        keys = (*self.keys.job_keys(job.id, job.priority), *self._outbox(job.webhooks))
+        return run_script(name, keys, *self._head(job.id), execution.id, *arguments)
 
     def _held(self, name: str, execution: Execution, *arguments: Argument) -> Command:
         job = execution.job

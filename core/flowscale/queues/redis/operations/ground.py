@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flowscale.jobs import CANCELLED, LOST_WORKER, TOO_MANY_LOST, Job, Priority
+from flowscale.jobs import CANCELLED, LOST_WORKER, TOO_MANY_LOST, Job, Priority, Target
 from flowscale.queues.base import (
     PRIORITY_ORDER,
     REPORT_KEPT_MS,
@@ -15,6 +15,7 @@ from flowscale.queues.redis.operations.replies import (
     Seen,
     job_in,
     seen_in,
+    told_by,
 )
 from flowscale.queues.redis.records import (
     priority_of,
@@ -109,9 +110,20 @@ class Ground:
         ]
         return tuple(job_id for job_id, promoted in zip(due, answers_, strict=True) if promoted)
 
-    def _stall(self, job_id: str, priority: Priority, execution_id: str = "") -> Command:
+    def _told(self, job_ids: Sequence[str]) -> Operation[Sequence[tuple[Target, ...]]]:
+        """Who is told of each job's ends, which never changes either; nobody where it cannot be read."""
+        found = yield [command("HGET", self.keys.record(job_id), "hooks", forgiving=True) for job_id in job_ids]
+        return [told_by(hooks) for hooks in found]
+
+    def _outbox(self, webhooks: Sequence[Target]) -> tuple[str, ...]:
+        return self.keys.outbox([target.name for target in webhooks])
+
+    def _stall(self, job_id: str, priority: Priority, webhooks: Sequence[Target], execution_id: str = "") -> Command:
         words = (LOST_WORKER.code, LOST_WORKER.message, TOO_MANY_LOST, CANCELLED.code, CANCELLED.message)
         head = (execution_id, self.policy.retry.max_stalls, *words, self.policy.lease_ms)
         return run_script(
-            "stall", (*self.keys.job_keys(job_id, priority), self.keys.untidy), *self._head(job_id), *head
+            "stall",
+            (*self.keys.job_keys(job_id, priority), self.keys.untidy, *self._outbox(webhooks)),
+            *self._head(job_id),
+            *head,
         )

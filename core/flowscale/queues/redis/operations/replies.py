@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowscale import logs
-from flowscale.jobs import Job
+from flowscale.jobs import Job, Target
 from flowscale.predictions import Learned
 from flowscale.queues.base import (
     Event,
@@ -18,6 +18,7 @@ from flowscale.queues.base import (
 from flowscale.queues.redis.records import (
     Unreadable,
     from_record,
+    targets_in,
 )
 
 _log = logs.get("queue")
@@ -91,6 +92,15 @@ def job_in(job_id: str, raw: Any, log: Sequence[bytes]) -> Job | None:
     except Unreadable as error:
         _log.warning("entry.unreadable", "A record of the queue cannot be read", reason=str(error))
         return None
+
+
+def told_by(hooks: bytes | None) -> tuple[Target, ...]:
+    """Who is told of a job's ends; nobody where its record's words are none of ours."""
+    try:
+        return targets_in(hooks)
+    except (ValueError, TypeError, RecursionError) as error:
+        _log.warning("entry.unreadable", "Who is told of a job's end cannot be read", reason=str(error))
+        return ()
 
 
 def ids(found: Sequence[bytes]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from flowscale.queues.base import (
     WorkerReport,
 )
 from flowscale.queues.redis.contact import Contact
-from flowscale.queues.redis.operations.ground import Ground
+from flowscale.queues.redis.operations.outbox import Outbox
 from flowscale.queues.redis.operations.replies import (
     Seen,
     ids,
@@ -42,7 +42,7 @@ class Untidy:
     noted_ms: int
 
 
-class Tending(Ground):
+class Tending(Outbox):
     """See WorkQueue.tend."""
 
     _adopted = ""  # the last waiting job that was looked at; "": begin with the oldest
@@ -66,9 +66,8 @@ class Tending(Ground):
         # The last to be put at the head is the first to leave it: the oldest lease goes last.
         newest_first = tuple(reversed(expired))
         priorities = yield from self._priorities(newest_first)
-        replies = yield [
-            self._stall(job_id, priority) for job_id, priority in zip(newest_first, priorities, strict=True)
-        ]
+        told = yield from self._told(newest_first)
+        replies = yield [self._stall(*each) for each in zip(newest_first, priorities, told, strict=True)]
         reaped = tuple(job_id for job_id, reply in zip(newest_first, replies, strict=True) if reply[0] == b"stalled")
         for job_id in reaped:
             _log.warning("job.stalled", "A worker stopped renewing its lease; its job was given back", job_id=job_id)
@@ -114,13 +113,12 @@ class Tending(Ground):
             ]
 
     def _forget(self, seen: Seen) -> Operation[None]:
-        batch = []
+        batch = [self._retire_deliveries()]
         if seen.forgotten_keys:
             batch.append(run_script("forget", self.keys.idempotency, seen.now_ms, *seen.forgotten_keys))
         if seen.silent_workers:
             batch.append(run_script("forget", self.keys.reports, seen.now_ms - REPORT_KEPT_MS, *seen.silent_workers))
-        if batch:
-            yield batch
+        yield batch
 
     def _look_and_ask(self) -> Operation[tuple[Seen, str]]:
         answer, info = yield (self._peek(), command("INFO", "server", forgiving=True))

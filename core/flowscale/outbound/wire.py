@@ -1,4 +1,4 @@
-"""A connection to one address, in waits so short that a download can be stopped at any of them.
+"""A connection to one address, in waits so short that whoever waits can be stopped at any of them.
 
 The usual HTTP clients, httpx2 too, resolve names deep inside and read proxies from the environment; http.client
 takes any connected socket. A socket of its own with a time-out would not do, as after the first one http.client
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from flowscale_worker.download.addresses import Address
+from flowscale.outbound.addresses import Address
 
 POLL_SECONDS = 0.1
 """How often a wait looks whether to go on: well below the 2 s in which a cancel must take effect."""

@@ -1,9 +1,9 @@
-"""Which URLs the downloader follows and which addresses it connects to; pure.
+"""Which URLs are followed and which addresses connected to, for downloads and webhooks; pure.
 
-A client's URL makes the worker open connections from inside the operator's network, so what it may reach is
+A client's URL makes us open connections from inside the operator's network, so what it may reach is
 settled here, twice. `locate` reads the URL and refuses what no plain media link has. `refusal` judges the
 addresses that its host name stands for: nothing in the name counts (`127.1`, `0x7f000001`, `localtest.me`), only
-the addresses that the system's resolver makes of it, which are also the only ones the downloader then connects to.
+the addresses that the system's resolver makes of it, which are also the only ones then connected to.
 
 The tables go beyond `ipaddress.is_global`, whose answer has changed between releases of Python and which takes
 multicast, 6to4 and NAT64 for global: only unicast space that is handed out to the public internet passes, and no
@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import quote, urljoin, urlsplit
 
-from flowscale.errors import InvalidMedia, InvalidPath
+from flowscale.errors import InvalidPath
+from flowscale.outbound.faults import Refused
 from flowscale.specs import checked_url
 
 Address = IPv4Address | IPv6Address
@@ -93,15 +94,15 @@ def default_port(secure: bool) -> int:
 
 
 def locate(url: str) -> Place:
-    """The URL taken apart. Raises InvalidMedia for one that is never followed, whatever its host stands for."""
+    """The URL taken apart. Raises Refused for one that is never followed, whatever its host stands for."""
     try:
         parts = urlsplit(checked_url(url))
     except InvalidPath as error:
-        raise InvalidMedia(error.message) from error
+        raise Refused(error.message) from error
     secure = parts.scheme == "https"
     port = parts.port or default_port(secure)
     if port not in (80, 443) and port < 1024:
-        raise InvalidMedia(f"A source URL may name port 80, 443 or one from 1024 on, not {port}.")
+        raise Refused(f"A URL may name port 80, 443 or one from 1024 on, not {port}.")
     host = parts.hostname or ""
     if not _IN_BRACKETS.fullmatch(parts.netloc):
         host = _ascii("" if "[" in parts.netloc else host)
@@ -110,27 +111,27 @@ def locate(url: str) -> Place:
 
 
 def _ascii(name: str) -> str:
-    """A host name as DNS, TLS and HTTP have it. Raises InvalidMedia."""
+    """A host name as DNS, TLS and HTTP have it. Raises Refused."""
     try:
         plain = name.encode("idna").decode("ascii").lower().removesuffix(".")
     except UnicodeError:
         plain = ""
     if not _NAME.fullmatch(plain):  # looked at after IDNA, which makes dots and digits of other characters
-        raise InvalidMedia("The source URL has no valid host name: check its spelling.")
+        raise Refused("The URL has no valid host name: check its spelling.")
     return plain
 
 
 def redirected(url: str, location: str) -> str:
     """The URL that a redirect from `url` names; `location` is the header as http.client reads it (Latin-1).
 
-    Raises InvalidMedia for a step from https down to http, and for what cannot be read.
+    Raises Refused for a step from https down to http, and for what cannot be read.
     """
     try:
         following = urljoin(url, quote(location.encode("latin-1").strip(), safe=_KEEP))
     except ValueError as error:
-        raise InvalidMedia("The source's server redirects to an address that cannot be read.") from error
+        raise Refused("The server redirects to an address that cannot be read.") from error
     if locate(url).secure and not locate(following).secure:
-        raise InvalidMedia("The source's server redirects from https to http, which is not followed.")
+        raise Refused("The server redirects from https to http, which is not followed.")
     return following
 
 

@@ -1,0 +1,1 @@
+"""Webhooks: who is told of a job, and who delivers."""

@@ -1,0 +1,36 @@
+"""The body of a message: the same bytes at each try, as long as the outputs' address is the same. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from flowscale.clocks import iso_utc
+from flowscale.webhooks.deliveries import Ended
+
+
+def body_of(ended: Ended, address: Callable[[str], str]) -> bytes:
+    """`address` gives the URL of a stored object by its key."""
+    data: dict[str, Any] = {"jobId": ended.job_id, "status": ended.status}
+    if ended.project_id is not None:
+        data["projectId"] = ended.project_id
+    if ended.output is not None:
+        data |= {"outputUrl": address(ended.output.key), "outputSize": ended.output.size}
+        if ended.output.duration_ms is not None:
+            data["outputDurationMs"] = ended.output.duration_ms
+    if ended.duration_ms is not None:
+        data["durationMs"] = ended.duration_ms
+    if ended.failure is not None:
+        data["error"] = {"code": ended.failure.code, "message": ended.failure.message}
+    return _message(f"job.{ended.status}", ended.at_ms, data)
+
+
+def ping_body(at_ms: int) -> bytes:
+    """What `flowscale webhooks test` sends."""
+    return _message("ping", at_ms, {})
+
+
+def _message(kind: str, at_ms: int, data: dict[str, Any]) -> bytes:
+    message = {"type": kind, "timestamp": iso_utc(at_ms), "data": data}
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
