@@ -14,6 +14,7 @@ from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
+from flowscale.storage.counting import CountingStorage
 from flowscale.uploads.base import UploadLedger
 from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
@@ -25,7 +26,9 @@ from flowscale_api.routes import ROUTERS
 from flowscale_api.routes.pages import page_router
 from flowscale_api.uploads import tus
 from flowscale_api.wire.envelope import REQUEST_ID, Envelope, LastResort
+from flowscale_api.wire.figures import OwnFigures
 from flowscale_api.wire.lingering import LingeringClose
+from flowscale_api.wire.traffic import CountTraffic
 
 
 def create_app(
@@ -41,6 +44,8 @@ def create_app(
     this one remembers its resumable uploads by itself. `page`: serve the web page at `/`."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
+    figures = OwnFigures()
+    storage = CountingStorage(storage, figures.storage, clock)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -50,6 +55,7 @@ def create_app(
         clock=clock,
         readiness=Readiness(queue, storage, clock),
         started=clock.monotonic(),
+        figures=figures,
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -74,6 +80,7 @@ def create_app(
         )
     app.add_middleware(LingeringClose)
     app.add_middleware(Envelope, clock=clock)
+    app.add_middleware(CountTraffic, traffic=figures.traffic, clock=clock)
     return app
 
 

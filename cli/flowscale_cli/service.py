@@ -114,7 +114,10 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
 
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
-        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
+        routines = (
+            Routine("queue", TEND_SECONDS, queue.tend),
+            _file_keeping(queue, app.state.gateway.storage, settings, clock),
+        )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
@@ -131,7 +134,9 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     with _storage(settings) as storage:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
-        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
+        server = _server(
+            app, settings, Housekeeping([_file_keeping(queue, app.state.gateway.storage, settings, clock)])
+        )
         with Supervisor(settings, queue, storage, clock):
             yield server
 
