@@ -78,7 +78,7 @@ format: ## formats the code and mends what the linter can mend
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-generate: ## rewrites the generated files: docs/configuration.md, tests/golden/openapi.json, the chart's, manifests/install.yaml
+generate: ## rewrites the generated files: docs/configuration.md, docs/metrics.md, tests/golden/openapi.json, the chart's, manifests/install.yaml
 	@scripts/bootstrap python helm
 	$(bin)/python scripts/generate.py
 
