@@ -111,7 +111,7 @@ def cases(oldest_s: int, max_waiting: int, failure_percent: int) -> Sequence[Cas
         ),
         Case(
             # One job a minute is done. From minute 10 on as many fail: more than 3 of them by minute 14, for 5 minutes.
-            # They stop at minute 30: at minute 52, 7.5 of the last half hour's 37.5 jobs have failed, no more than 20 %.
+            # They stop at minute 30: at minute 52, 7.5 of the last half hour's 37.5 jobs have failed, which is 20 %.
             "FlowScaleJobsFailing",
             {
                 series("flowscale_jobs_processed_total", GATEWAY, status="done"): history((80, 0, 0.5)),
