@@ -9,9 +9,10 @@ tests/integration/test_metrics.py.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,20 @@ def board() -> dict[str, Any]:
     return read
 
 
-def faults(compiler: Path, checked: Mapping[str, Any]) -> str:
-    """What the compiler says of a dashboard; nothing of a good one."""
-    lines = [
-        "import type { Board, LinesPanel, Row, StatPanel } from './types.js';",
-        f"export const board: Board = {json.dumps(checked)};",
-        # Each panel alone too: a literal's unknown names are found where one type is expected, not one of several.
-        *(
-            f"export const panel_{panel['id']}: {KINDS[panel['type']]} = {json.dumps(panel)};"
-            for panel in checked["panels"]
-        ),
-    ]
-    (compiler / "board.ts").write_text("\n".join(lines))
+def declared(checked: Mapping[str, Any], name: str) -> list[str]:
+    """A dashboard as TypeScript. Each panel alone too: a literal's unknown names are found where one type is expected,
+    not one of several."""
+    panels = (
+        f"export const {name}_{panel['id']}: {KINDS[panel['type']]} = {json.dumps(panel)};"
+        for panel in checked["panels"]
+    )
+    return [f"export const {name}: Board = {json.dumps(checked)};", *panels]
+
+
+def faults(compiler: Path, lines: Sequence[str]) -> dict[int, str]:
+    """What the compiler says of these lines, by their index."""
+    head = "import type { Board, LinesPanel, Row, StatPanel } from './types.js';"
+    (compiler / "board.ts").write_text("\n".join([head, *lines]))
     ended = subprocess.run(
         ["node", "node_modules/typescript/bin/tsc", "-p", "."],
         cwd=compiler,
@@ -69,36 +72,42 @@ def faults(compiler: Path, checked: Mapping[str, Any]) -> str:
         text=True,
         timeout=300,
     )
-    assert (ended.returncode == 0) == (not ended.stdout), ended.stderr
-    return ended.stdout
+    assert (ended.returncode == 0) == (not ended.stdout), ended.stdout + ended.stderr
+    told = re.findall(r"^(\S+)\((\d+),\d+\): (.+)$", ended.stdout, re.MULTILINE)
+    assert {file for file, _, _ in told} <= {"board.ts"}, ended.stdout
+    return {int(number) - 2: text for _, number, text in told}
 
 
 def test_grafana_knows_every_field_of_the_dashboard(compiler: Path) -> None:
-    assert faults(compiler, board()) == ""
+    assert faults(compiler, declared(board(), "board")) == {}
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("refresh",), 30),
-        (("templating", "list", 0, "type"), "sources"),
-        (("panels", 1, "colour"), "red"),
-        (("panels", 1, "options", "colorMode"), "loud"),
-        (("panels", 8, "fieldConfig", "defaults", "custom", "drawStyle"), "crayon"),
-        (("panels", 8, "fieldConfig", "defaults", "custom", "lineWidht"), 2),
-        (("panels", 8, "targets", 0, "expression"), "up"),
-    ],
-    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
+BROKEN: Sequence[tuple[tuple[str | int, ...], object]] = (
+    (("refresh",), 30),
+    (("templating", "list", 0, "type"), "sources"),
+    (("panels", 1, "colour"), "red"),
+    (("panels", 1, "options", "colorMode"), "loud"),
+    (("panels", 8, "fieldConfig", "defaults", "custom", "drawStyle"), "crayon"),
+    (("panels", 8, "fieldConfig", "defaults", "custom", "lineWidht"), 2),
+    (("panels", 8, "targets", 0, "expression"), "up"),
 )
-def test_a_field_that_grafana_does_not_know_is_found(
-    compiler: Path, path: tuple[str | int, ...], value: object
-) -> None:
-    changed = board()
-    here: Any = changed
-    for step in path[:-1]:
-        here = here[step]
-    here[path[-1]] = value
-    assert faults(compiler, changed)
+"""A fault in the dashboard each: where, and what stands there."""
+
+
+def test_a_field_that_grafana_does_not_know_is_found(compiler: Path) -> None:
+    lines: list[str] = []
+    found_in: list[range] = []  # of each fault, its lines
+    for number, (path, value) in enumerate(BROKEN):
+        changed = board()
+        here: Any = changed
+        for step in path[:-1]:
+            here = here[step]
+        here[path[-1]] = value
+        written = declared(changed, f"broken_{number}")
+        found_in.append(range(len(lines), len(lines) + len(written)))
+        lines += written
+    told = faults(compiler, lines)
+    assert [BROKEN[number][0] for number, where in enumerate(found_in) if not set(where) & told.keys()] == []
 
 
 def test_no_panel_lies_on_another() -> None:
