@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
+from flowscale.errors import RenderError
 from flowscale.exposition import CONTENT_TYPE, Described, Kind, as_text, bucket_rows
 from flowscale.queues.base import Figures
 from flowscale.queues.figures import JOB_SECONDS_BUCKETS, WAIT_SECONDS_BUCKETS
@@ -131,13 +132,13 @@ def _jobs(counts: Mapping[str, int]) -> Iterator[Metric]:
     yield processed
     yield _histogram(TOOK, "took", counts)
     yield ENQUEUED.counter(counts.get("enqueued", 0))
-    yield _by_labels(FAILED, "failed:", counts)
+    yield _by_labels(FAILED, "failed:", {**_none_of("failed:"), **counts})
 
 
 def _executions(counts: Mapping[str, int]) -> Iterator[Metric]:
     for count, described in _SIMPLE.items():
         yield described.counter(counts.get(count, 0))
-    yield _by_labels(RETRIED, "retried:", counts)
+    yield _by_labels(RETRIED, "retried:", {**_none_of("retried:"), **counts})
     yield _histogram(WAITED, "wait", counts)
     yield _by_labels(RENDERED, "render:ms:", counts, per=1000)
     yield _by_labels(MEDIA, "media:ms:", counts, per=1000)
@@ -175,6 +176,12 @@ def _histogram(described: Described, prefix: str, counts: Mapping[str, int]) -> 
     rows = bucket_rows(described.buckets, within, counts.get(f"{prefix}:count", 0))
     family.add_metric([], rows, counts.get(f"{prefix}:ms", 0) / 1000)
     return family
+
+
+def _none_of(prefix: str) -> Mapping[str, int]:
+    """Each code at 0: of a series that begins at 1 no rate or increase sees the first, and an alert would wait for
+    a second."""
+    return {f"{prefix}{kind.code}": 0 for kind in RenderError.__subclasses__()}
 
 
 def _by_labels(described: Described, prefix: str, counts: Mapping[str, int], per: int = 1) -> CounterMetricFamily:

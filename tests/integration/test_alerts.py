@@ -180,16 +180,17 @@ def failing_jobs(folder: Path) -> Raised:
             (folder / "elsewhere").rename(ffmpeg)
             prometheus.until_quiet("FlowScaleWorkerUnable", "FlowScaleJobsFailing")
 
+            frontend.execute(clip, trim={"start": 0, "end": 4})
+            fleet.rendering()  # it has its source, and will have nowhere to store its output
             client = site.server.client()
             site.server.empty(site.bucket)
             client.delete_bucket(Bucket=site.bucket)
 
             def ask() -> None:
-                """Clients go on: one uploads, one has something rendered that is there no more."""
+                """Clients go on uploading."""
                 with broken.open("rb") as file:
                     frontend.http.post("/api/upload", files={"file": ("clip.mp4", file)})
 
-            frontend.execute(clip)
             prometheus.until_firing("FlowScaleStorageUnreachable", "FlowScaleStorageFailing", while_=ask)
             client.create_bucket(Bucket=site.bucket)
             client.close()

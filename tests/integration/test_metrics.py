@@ -28,7 +28,6 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.+?) \| (\S+) \| (.+) \|$", re.MULTI
 METRIC = re.compile(r"\b(?:flowscale|kubelet)_[a-z0-9_]+")
 
 ONLY_AFTER_A_FAULT = {
-    "flowscale_job_retries_total",
     "flowscale_gateway_storage_failures_total",
     "flowscale_worker_storage_failures_total",
 }

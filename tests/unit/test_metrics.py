@@ -84,6 +84,8 @@ def test_every_figure_is_shown_under_its_name() -> None:
     assert seen[("flowscale_fenced_commits_total", ())] == 1
     assert seen[("flowscale_job_retries_total", (("code", "STORAGE_ERROR"),))] == 3
     assert seen[("flowscale_jobs_failed_total", (("code", "INVALID_MEDIA"),))] == 1
+    assert seen[("flowscale_jobs_failed_total", (("code", "STORAGE_ERROR"),))] == 0  # so that its first is an increase
+    assert seen[("flowscale_job_retries_total", (("code", "DISK_FULL"),))] == 0
     assert seen[("flowscale_worker_report_age_seconds", (("worker", "able"),))] == 1.5
     assert seen[("flowscale_worker_able", (("worker", "unable"),))] == 0
     assert (seen[("flowscale_queue_paused", ())], seen[("flowscale_queue_risks", ())]) == (1, 1)
