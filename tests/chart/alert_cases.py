@@ -131,7 +131,9 @@ def cases(oldest_s: int, max_waiting: int, failure_percent: int) -> Sequence[Cas
         Case(
             "FlowScaleStorageFailing",
             {
-                series("flowscale_job_retries_total", GATEWAY, code="STORAGE_ERROR"): history((10, 0), (30, 1)),
+                # Of a storage that refuses, no attempt is tried again: the other figure of the same code stays 0.
+                series("flowscale_jobs_failed_total", GATEWAY, code="STORAGE_ERROR"): history((10, 0), (30, 1)),
+                series("flowscale_job_retries_total", GATEWAY, code="STORAGE_ERROR"): history((40, 0)),
                 series("flowscale_job_retries_total", GATEWAY, code="NO_OUTPUT"): history((40, 0, 1)),
             },
             11,
