@@ -29,7 +29,7 @@ dev: ## gateway, worker and web page in one process, until Ctrl-C
 	$(bin)/flowscale dev
 
 test: ## every test: unit, contract, integration, chart
-	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 helm node
+	@scripts/bootstrap python ffmpeg redis servers chromium openssl clips s3 helm node prometheus
 	$(bin)/pytest $(at_once) tests/unit tests/contract tests/chart tests/integration $(ARGS)
 
 test-unit: ## unit tests alone: no network, no FFmpeg, seconds
@@ -41,11 +41,11 @@ test-contract: ## contract tests alone: one suite for every queue and storage, t
 	$(bin)/pytest $(at_once) tests/contract $(ARGS)
 
 test-integration: ## integration tests alone: real FFmpeg, processes, servers and browser
-	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 node
+	@scripts/bootstrap python ffmpeg redis chromium openssl clips s3 helm node prometheus
 	$(bin)/pytest $(at_once) tests/integration $(ARGS)
 
-test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, no cluster
-	@scripts/bootstrap python helm
+test-chart: ## render tests of the chart alone: Helm 3 and Helm 4, its alerts under promtool, no cluster
+	@scripts/bootstrap python helm node prometheus
 	$(bin)/pytest tests/chart $(ARGS)
 
 e2e: ## the images and the chart on a kind cluster of their own (or that of KUBECONFIG): installs, renders, upgrades
@@ -78,7 +78,7 @@ format: ## formats the code and mends what the linter can mend
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-generate: ## rewrites the generated files: docs/configuration.md, tests/golden/openapi.json, the chart's, manifests/install.yaml
+generate: ## rewrites the generated files: docs/configuration.md, docs/metrics.md, tests/golden/openapi.json, the chart's, manifests/install.yaml
 	@scripts/bootstrap python helm
 	$(bin)/python scripts/generate.py
 

@@ -1,6 +1,7 @@
 """Write the files that are made from code, or with --check say which are out of date.
 
 docs/configuration.md       from flowscale.settings
+docs/metrics.md             from the figures that gateway and operator show
 tests/golden/openapi.json   from flowscale_api
 charts/flowscale, manifests from the chart's values.yaml and templates (chart_files.py says which)
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from chart_files import chart_files, install_manifest, leftovers
 from flowscale.settings import Group, groups
 from flowscale_api import openapi_json
+from metrics_page import metrics_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +64,12 @@ def _shown(default: object) -> str:
 
 def main(check: bool) -> int:
     """Write or compare; the exit code."""
-    made = {"docs/configuration.md": configuration(), "tests/golden/openapi.json": openapi_json(), **chart_files(ROOT)}
+    made = {
+        "docs/configuration.md": configuration(),
+        "docs/metrics.md": metrics_page(),
+        "tests/golden/openapi.json": openapi_json(),
+        **chart_files(ROOT),
+    }
     stale = _settle(made, leftovers(ROOT), check)
     # Last, because Helm reads some of the others.
     stale += _settle({"manifests/install.yaml": install_manifest(ROOT)}, [], check)

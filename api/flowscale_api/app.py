@@ -15,6 +15,7 @@ from flowscale.clocks import Clock
 from flowscale.queues.base import JobQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
+from flowscale.storage.counting import CountingStorage
 from flowscale.uploads.base import UploadLedger
 from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
@@ -26,8 +27,10 @@ from flowscale_api.routes import ROUTERS
 from flowscale_api.routes.pages import page_router
 from flowscale_api.uploads import tus
 from flowscale_api.wire.envelope import REQUEST_ID, Envelope, LastResort
+from flowscale_api.wire.figures import OwnFigures
 from flowscale_api.wire.lingering import LingeringClose
 from flowscale_api.wire.traced import Traced
+from flowscale_api.wire.traffic import CountTraffic
 
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """The framework's own would tell queries and tracebacks; wire/traced.py tells what may be told."""
@@ -46,6 +49,8 @@ def create_app(
     this one remembers its resumable uploads by itself. `page`: serve the web page at `/`."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
+    figures = OwnFigures()
+    storage = CountingStorage(storage, figures.storage, clock)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -56,6 +61,7 @@ def create_app(
         readiness=Readiness(queue, storage, clock),
         started=clock.monotonic(),
         webhooks=settings.webhooks,
+        figures=figures,
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -80,6 +86,7 @@ def create_app(
         )
     app.add_middleware(LingeringClose)
     app.add_middleware(Envelope, clock=clock)
+    app.add_middleware(CountTraffic, traffic=figures.traffic, clock=clock)
     if tracing.is_on():
         app.add_middleware(Traced)
     return app

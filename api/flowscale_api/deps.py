@@ -14,6 +14,7 @@ from flowscale.settings import GatewaySettings, StorageSettings, WebhookSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
 from flowscale_api.health.readiness import Readiness
+from flowscale_api.wire.figures import OwnFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Gateway:
     readiness: Readiness
     started: float
     webhooks: WebhookSettings
+    figures: OwnFigures = field(default_factory=OwnFigures)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop
 
 

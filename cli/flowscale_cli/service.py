@@ -123,7 +123,7 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
         routines = (
             Routine("queue", TEND_SECONDS, queue.tend),
-            _file_keeping(queue, storage, settings, clock),
+            _file_keeping(queue, app.state.gateway.storage, settings, clock),
             courier.routine(),
         )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
@@ -143,7 +143,7 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
         courier = _courier(queue, storage, settings, clock)
-        routines = (_file_keeping(queue, storage, settings, clock), courier.routine())
+        routines = (_file_keeping(queue, app.state.gateway.storage, settings, clock), courier.routine())
         server = _server(app, settings, Housekeeping(routines, close=courier.close))
         with Supervisor(settings, queue, storage, clock):
             yield server

@@ -40,6 +40,10 @@ class Health:
         now = self._clock.monotonic()
         return {name: now - loop.done_at for name, loop in self._loops.items()}
 
+    def limits(self) -> dict[str, float]:
+        """Seconds within which each loop must come round."""
+        return {name: loop.limit for name, loop in self._loops.items()}
+
     def faults(self) -> list[str]:
         """A sentence for each loop that hangs."""
         return [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
 from contract.queue_harness import POLICY, QueueHarness, enqueue, fetch, start_one
 from flowscale.errors import LeaseLost
-from flowscale.jobs import Priority
+from flowscale.jobs import Job, Priority
 from flowscale.queues.base import Depth
+from flowscale.queues.figures import WAIT_SECONDS_BUCKETS, count_of_start
 from flowscale.testing import a_failure, a_report, an_output
 
 
@@ -64,7 +68,51 @@ class FiguresSuite:
         fetch(queue)
         figures = await queue.jobs.figures()
         assert figures.oldest_wait_ms is None
-        assert figures.counts["waited:ms"] == 7_000
+        assert figures.counts["wait:ms"] == 7_000
+        assert (figures.counts["wait:count"], figures.counts["wait:2"], figures.counts["wait:5"]) == (2, 1, 1)
+
+    async def test_a_wait_is_counted_in_the_first_bucket_that_holds_it(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        expected: Counter[str] = Counter()
+        for bucket in WAIT_SECONDS_BUCKETS:
+            for waited_ms in (round(bucket * 1000), round(bucket * 1000) + 1):
+                await enqueue(queue)
+                harness.advance(waited_ms)
+                queue.work.fail(fetch(queue), a_failure(retryable=False))
+                expected.update(count_of_start(waited_ms))
+        counts = (await queue.jobs.figures()).counts
+        assert {name: counts[name] for name in counts if name.startswith("wait:")} | {"started": 24} == expected
+        assert expected["wait:count"] - sum(expected[f"wait:{bucket:g}"] for bucket in WAIT_SECONDS_BUCKETS) == 1
+
+    async def test_what_an_execution_hands_in_is_counted_once_with_its_end(self, harness: QueueHarness) -> None:
+        queue = await harness.open()
+        done = await start_one(queue)
+        output = an_output(done)
+        for _ in range(2):
+            queue.work.commit(done, output, {"render:ms:mp4": 4_000, "media:ms:mp4": 10_000, "storage:calls:fetch": 2})
+        failed = await start_one(queue)
+        queue.work.fail(failed, a_failure(retryable=False), {"storage:failed:fetch:STORAGE_UNAVAILABLE": 3})
+        released = await start_one(queue)
+        queue.work.release(released, {"storage:calls:fetch": 5})
+        lost = fetch(queue)
+        queue.work.lose(lost)
+        too_late: tuple[Callable[[], Job], ...] = (
+            lambda: queue.work.commit(failed, an_output(failed), {"storage:calls:fetch": 100}),
+            lambda: queue.work.fail(failed, a_failure(), {"storage:calls:fetch": 100}),
+            lambda: queue.work.release(lost, {"storage:calls:fetch": 100}),
+        )
+        for late in too_late:
+            with pytest.raises(LeaseLost):
+                late()
+        counts = (await queue.jobs.figures()).counts
+        assert {
+            name: count for name, count in counts.items() if name.startswith(("render:", "media:", "storage:"))
+        } == {
+            "render:ms:mp4": 4_000,
+            "media:ms:mp4": 10_000,
+            "storage:calls:fetch": 7,
+            "storage:failed:fetch:STORAGE_UNAVAILABLE": 3,
+        }
 
     async def test_a_job_that_is_given_back_waits_from_then_on(self, harness: QueueHarness) -> None:
         queue = await harness.open()
@@ -77,7 +125,7 @@ class FiguresSuite:
         harness.advance(3_000)
         queue.work.lose(lost)
         fetch(queue)
-        assert (await queue.jobs.figures()).counts["waited:ms"] == 500
+        assert (await queue.jobs.figures()).counts["wait:ms"] == 500
 
     async def test_retries_that_are_due_are_told_apart(self, harness: QueueHarness) -> None:
         queue = await harness.open()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from flowscale.errors import QueueUnavailable, StorageFailed
 from flowscale.jobs import Failure, Job, JobState, Output
 from flowscale.names import upload_key
 from flowscale.queues.base import Execution, QueuePolicy, Tended, WorkerReport
+from flowscale.queues.figures import NOTHING
 from flowscale.queues.memory import MemoryQueue
 from flowscale.specs import Quality, RenderSpec, Source, Trim
 from flowscale.storage.base import StoredObject
@@ -75,9 +76,9 @@ class FaultyQueue:
         self._call("progress")
         self.queue.progress(execution, percent, lines)
 
-    def commit(self, execution: Execution, output: Output) -> Job:
+    def commit(self, execution: Execution, output: Output, counted: Mapping[str, int] = NOTHING) -> Job:
         self._call("commit")
-        job = self.queue.commit(execution, output)
+        job = self.queue.commit(execution, output, counted)
         self._lose_answer("commit")
         return job
 
@@ -88,13 +89,13 @@ class FaultyQueue:
         self._call("lose")
         return self.queue.lose(execution)
 
-    def fail(self, execution: Execution, failure: Failure) -> Job:
+    def fail(self, execution: Execution, failure: Failure, counted: Mapping[str, int] = NOTHING) -> Job:
         self._call("fail")
-        return self.queue.fail(execution, failure)
+        return self.queue.fail(execution, failure, counted)
 
-    def release(self, execution: Execution) -> Job:
+    def release(self, execution: Execution, counted: Mapping[str, int] = NOTHING) -> Job:
         self._call("release")
-        return self.queue.release(execution)
+        return self.queue.release(execution, counted)
 
     def tend(self) -> Tended:
         self._call("tend")

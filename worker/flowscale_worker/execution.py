@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +36,11 @@ from flowscale.errors import (
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
+from flowscale.queues.figures import NOTHING, count_of_render
 from flowscale.redaction import redact
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage, StoredObject
+from flowscale.storage.counting import CountingStorage, Tally
 from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.kit import Kit, ShutDown, Tell
@@ -122,13 +125,15 @@ class Executor:
         self._storage = storage
         self._scratch = scratch
         self._kit = kit
+        self._tally = Tally()
+        self._rendered = NOTHING
 
     def run(self, execution: Execution) -> Job | None:
         """Bring the execution to its end. The job as it is then; None when this execution did not decide it.
 
         Raises nothing that belongs to the job.
         """
-        job = execution.job
+        own, job = self._counting(), execution.job
         facts: dict[str, tracing.Value] = {
             "flowscale.job.id": job.id,
             "flowscale.attempt.number": job.attempt_number,
@@ -139,7 +144,18 @@ class Executor:
         with logs.bind(**execution.log_fields), tracing.attempt(job, execution.joined_ms, facts):
             _log.info("execution.started", "Started a job", attempt=len(job.attempts) + 1)
             with Heartbeat(self._queue, execution) as heartbeat:
-                return self._run(execution, heartbeat)
+                return own._run(execution, heartbeat)
+
+    def _counting(self) -> Executor:
+        """This one, for one execution, whose storage work and render it counts for the queue."""
+        own = copy(self)
+        own._tally = Tally()
+        own._storage = CountingStorage(self._storage, own._tally, self._kit.clock)
+        return own
+
+    def _counted(self) -> Mapping[str, int]:
+        """What the execution has done, for the queue to count with its end."""
+        return {**self._tally.counts(), **self._rendered}
 
     def _run(self, execution: Execution, heartbeat: Heartbeat) -> Job | None:
         try:
@@ -154,7 +170,7 @@ class Executor:
             return None
         except ShutDown:
             tracing.note({OUTCOME: "released"})
-            return self._end(lambda: self._queue.release(execution), "execution.released")
+            return self._end(lambda: self._queue.release(execution, self._counted()), "execution.released")
         except RenderError as error:
             return self._fail(execution, Failure(error.code, error.message, error.retryable))
         except StorageRefused as error:
@@ -178,7 +194,10 @@ class Executor:
         key = output_key(execution.job.id, execution.id, spec.file_name)
         with self._scratch.folder(execution.id) as folder:
             files = [self._fetch(source, folder / f"source-{index}", kit) for index, source in enumerate(spec.sources)]
+            began = kit.clock.monotonic()
             result = render(spec, files, folder, kit)
+            took_ms = round((kit.clock.monotonic() - began) * 1000)
+            self._rendered = count_of_render(spec.format.value, took_ms, result.duration_ms)
             kit.go_on()
             kit.tell(ENCODE_ENDS)
             with tracing.span("publish", {"flowscale.file.size": result.size}):
@@ -257,7 +276,7 @@ class Executor:
         """Raises LeaseLost. What the queue may have accepted is kept: a job that is done must have its output."""
         try:
             with tracing.span("commit"):
-                job = self._insist(lambda: self._queue.commit(execution, output))
+                job = self._insist(lambda: self._queue.commit(execution, output, self._counted()))
         except LeaseLost:
             self._discard(output.key)
             raise
@@ -281,7 +300,7 @@ class Executor:
         tracing.fail(failure.code, failure.message)
 
         def fail() -> Job:
-            return self._queue.fail(execution, failure)
+            return self._queue.fail(execution, failure, self._counted())
 
         return self._end(fail, "execution.failed", code=failure.code, reason=failure.message)
 

@@ -24,6 +24,7 @@ from flowscale.uploads.base import UploadGone, UploadLocked
 from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import failures
 from flowscale_api.schemas import PartUrls, Presigned, Uploaded, json_answer
+from flowscale_api.uploads.figures import Way
 from flowscale_api.uploads.presigned import (
     URL_SECONDS,
     PartsRequest,
@@ -66,7 +67,8 @@ async def presign_upload(request: Request, gateway: Parts) -> Response:
     """Where the storage is a bucket, its clients can send the file there by themselves, in parts of `partSize` bytes,
     in any order and several at once. PUT each to its address, then complete the upload."""
     wanted = await read_json(request, PresignRequest, gateway.settings.max_body_bytes)
-    upload, urls = await presign(gateway, wanted)
+    with gateway.figures.uploads.asked(Way.PRESIGNED):
+        upload, urls = await presign(gateway, wanted)
     return json_answer(
         Presigned(
             file_id=upload.file_id,
@@ -102,7 +104,8 @@ async def presign_upload(request: Request, gateway: Parts) -> Response:
 async def presign_parts(request: Request, gateway: Parts, file_id: str) -> Response:
     """Addresses can be asked for as often as they are needed: to send a part again, or when they have expired."""
     wanted = await read_json(request, PartsRequest, gateway.settings.max_body_bytes)
-    urls = await part_urls(gateway, file_id, wanted)
+    with gateway.figures.uploads.asked(Way.PRESIGNED):
+        urls = await part_urls(gateway, file_id, wanted)
     return json_answer(PartUrls(urls=urls, urls_expire_at=_until(gateway)))
 
 
@@ -124,7 +127,8 @@ async def presign_parts(request: Request, gateway: Parts, file_id: str) -> Respo
 async def complete_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """Makes the file of its parts. When some are missing, `details.missing` of the answer has their numbers. The
     content must be of the kind that the name says, else the file is deleted. Asking twice is no error."""
-    upload = await complete(gateway, file_id)
+    with gateway.figures.uploads.asked(Way.PRESIGNED):
+        upload = await complete(gateway, file_id)
     return json_answer(uploaded(gateway, request, upload))
 
 

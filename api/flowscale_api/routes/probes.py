@@ -11,7 +11,7 @@ from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
 from flowscale_api.problems import retry_after
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
-from flowscale_api.wire.figures import render_guards
+from flowscale_api.wire.figures import render_own
 from flowscale_api.wire.guards import guards_of
 
 router = APIRouter(tags=["operation"])
@@ -63,8 +63,7 @@ async def show_metrics(request: Request, gateway: Parts) -> Response:
     except QueueUnavailable:
         figures = None
     risks = (await gateway.readiness.readings()).warnings
-    guards = guards_of(request.scope)
-    own = b"" if guards is None else render_guards(guards)
+    own = render_own(gateway.figures, guards_of(request.scope))
     return Response(render(figures, len(risks)) + own, media_type=CONTENT_TYPE)
 
 

@@ -29,6 +29,7 @@ from flowscale_api.description.openapi import failures
 from flowscale_api.problems import problem
 from flowscale_api.schemas import UploadFacts, json_answer
 from flowscale_api.uploads import tus
+from flowscale_api.uploads.figures import Way
 from flowscale_api.uploads.receiving import checked_project
 from flowscale_api.uploads.resumable import end, find_upload, gone, held, new_upload, receive, settle
 from flowscale_api.uploads.views import upload_facts
@@ -73,7 +74,7 @@ async def describe_uploads(gateway: Parts) -> Response:
 async def create_upload(request: Request, gateway: Parts) -> Response:
     """Takes `Upload-Length` and, in `Upload-Metadata`, `filename` and `projectId`. The answer's `Location` is where
     the bytes go; the first of them may come with this request. What the file is, is judged by its content."""
-    return await _in_tus(lambda: _create(request, gateway))
+    return await _in_tus(lambda: _sent(gateway, _create(request, gateway)))
 
 
 @router.head(
@@ -108,7 +109,7 @@ async def find_offset(request: Request, gateway: Parts, file_id: str) -> Respons
 async def continue_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """Bytes from `Upload-Offset` on, as many as the client likes. What came of a request that was cut is kept; one
     with `Upload-Checksum` counts as a whole or not at all. The last byte makes the file."""
-    return await _in_tus(lambda: _continue(request, gateway, file_id))
+    return await _in_tus(lambda: _sent(gateway, _continue(request, gateway, file_id)))
 
 
 @router.delete(
@@ -254,6 +255,11 @@ def _state(upload: Upload) -> dict[str, str]:
     if upload.state is UploadState.OPEN:
         state[tus.EXPIRES] = tus.http_date(upload.expires_ms)
     return state
+
+
+async def _sent(gateway: Gateway, answer: Awaitable[Response]) -> Response:
+    with gateway.figures.uploads.asked(Way.RESUMABLE):
+        return await answer
 
 
 async def _in_tus(answer: Callable[[], Awaitable[Response]]) -> Response:

@@ -13,10 +13,11 @@ from flowscale.errors import (
     UnsupportedMedia,
     UploadError,
 )
-from flowscale_api.deps import Parts
+from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import failures, form_body
 from flowscale_api.links import public_url
 from flowscale_api.schemas import Uploaded, json_answer
+from flowscale_api.uploads.figures import Way
 from flowscale_api.uploads.multipart import FORM_OVERHEAD, UploadForm, boundary_of
 from flowscale_api.uploads.receiving import MAX_PROJECT_ID, receive_upload, too_large
 from flowscale_api.wire.bodies import Body
@@ -36,11 +37,19 @@ _log = logs.get("gateway")
 async def upload(request: Request, gateway: Parts) -> Response:
     """Stores the file of the form's field `file`. What it is, is judged by its content: mp4, webm, mov, avi, mkv,
     jpeg, png or webp. The answer's `filePath` is what a render takes as its source."""
+    with gateway.figures.uploads.asked(Way.FORM):
+        return await _upload(request, gateway)
+
+
+async def _upload(request: Request, gateway: Gateway) -> Response:
     limit = gateway.settings.max_upload_bytes
     form = UploadForm(boundary_of(request.headers.get("content-type")))
     body = Body(request, limit + FORM_OVERHEAD, too_large(limit))
-    received = await receive_upload(body, form, gateway.storage, limit)
+    figures = gateway.figures.uploads
+    with figures.receiving(Way.FORM):
+        received = await receive_upload(body, form, gateway.storage, limit)
     stored = received.stored
+    figures.stored(Way.FORM, stored.size)
     _log.info("upload.stored", "Stored an upload", key=stored.key, size=stored.size, project_id=received.project_id)
     return json_answer(
         Uploaded(

@@ -18,6 +18,7 @@ from flowscale.uploads.base import Upload, UploadKind, UploadState
 from flowscale.validation import Strict
 from flowscale_api.deps import Gateway
 from flowscale_api.schemas import PartUrl
+from flowscale_api.uploads.figures import Way
 from flowscale_api.uploads.receiving import KINDS, MAX_PROJECT_ID, stored_name, too_large
 from flowscale_api.uploads.resumable import end, held, in_storage, lost, new_upload
 
@@ -113,6 +114,7 @@ async def complete(gateway: Gateway, file_id: str) -> Upload:
             await end(gateway, upload, token, refusal.message)
             raise refusal
         upload = await gateway.uploads.complete(file_id, token)
+        gateway.figures.uploads.stored(Way.PRESIGNED, stored.size)
     _log.info("upload.stored", "Stored an upload", key=upload.key, size=stored.size, project_id=upload.project_id)
     return upload
 

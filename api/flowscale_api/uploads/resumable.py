@@ -38,6 +38,7 @@ from flowscale.storage.base import Part
 from flowscale.uploads.base import Begun, Hold, Upload, UploadGone, UploadKind, UploadLocked, UploadState, locked
 from flowscale_api.deps import Gateway
 from flowscale_api.threads import in_thread
+from flowscale_api.uploads.figures import Way
 from flowscale_api.uploads.receiving import media_of, stored_name
 from flowscale_api.uploads.tus import Checksum
 from flowscale_api.wire.bodies import Body
@@ -129,6 +130,7 @@ async def settle(gateway: Gateway, upload: Upload, token: str) -> Upload:
     except FileNotFound as error:
         raise await lost(gateway, upload, token) from error
     upload = await gateway.uploads.complete(upload.file_id, token)
+    gateway.figures.uploads.stored(Way.RESUMABLE, size)
     await in_storage(storage.drop_rests, upload.file_id)
     _log.info("upload.stored", "Stored an upload", key=upload.key, size=size, project_id=upload.project_id)
     return upload
@@ -156,7 +158,8 @@ async def receive(gateway: Gateway, upload: Upload, token: str, body: Body, chec
     receiving = Receiving(gateway, upload, token, checksum)
     await receiving.load()
     async with _kept(gateway, receiving) as interruption:
-        await receiving.take(body, interruption)
+        with gateway.figures.uploads.receiving(Way.RESUMABLE):
+            await receiving.take(body, interruption)
         upload = receiving.upload
         if upload.whole:
             upload = await settle(gateway, upload, token)

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
+from flowscale.queues.figures import NOTHING
 from flowscale.queues.outbox import Outbox
 
 FAIRNESS_EVERY = 8
@@ -121,12 +122,23 @@ class WorkerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerMemory:
+    """Of the queue's server, for all it keeps."""
+
+    used_bytes: int
+    max_bytes: int  # 0: as much as there is
+    evicted_keys: int  # since it was started: thrown away because memory was full
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """One reading. `counts` by the names that figures.py and lua/shared.lua use:
 
     enqueued, started, released, stalled, fenced, refused, adopted; ended:done, ended:error; failed:CODE, retried:CODE;
     took:BUCKET (jobs that took at most so many seconds and more than the bucket before), took:count, took:ms;
-    waited:ms (all the time jobs waited in a line before they were started);
+    wait:BUCKET, wait:count, wait:ms (how long jobs had waited in a line when they were started, likewise); and what
+    executions handed in with their ends: render:ms:FORMAT, media:ms:FORMAT, storage:calls:OPERATION,
+    storage:ms:OPERATION, storage:bytes:OPERATION, storage:failed:OPERATION:CODE;
     webhook:tried, webhook:delivered, webhook:failed (deliveries: tries, and how they came to an end)
     """
 
@@ -136,6 +148,7 @@ class Figures:
     now_ms: int  # by the queue's clock
     counts: Mapping[str, int] = field(default_factory=dict)
     workers: Mapping[str, tuple[WorkerReport, int]] = field(default_factory=dict)  # the last report, and its age in ms
+    memory: ServerMemory | None = None  # None: there is no server, or it does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,21 +281,23 @@ class WorkQueue(Protocol):
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         """Record progress (None: unchanged) and log lines. Raises LeaseLost."""
 
-    def commit(self, execution: Execution, output: Output) -> Job:
+    def commit(self, execution: Execution, output: Output, counted: Mapping[str, int] = NOTHING) -> Job:
         """End the job DONE; from here on the output is the job's. Raises LeaseLost.
+
+        `counted`, here and below, is added to the queue's counts (figures.py) if this call ends the execution.
 
         A cancel that comes too late to stop the render does not undo it: the job is DONE. Committing the same
         output again is no error: the first answer may have been lost on its way, and a worker that took that
         for a lost lease would delete the job's output.
         """
 
-    def fail(self, execution: Execution, failure: Failure) -> Job:
+    def fail(self, execution: Execution, failure: Failure, counted: Mapping[str, int] = NOTHING) -> Job:
         """End the execution; the job is delayed for another attempt or ends in ERROR. Raises LeaseLost.
 
         A cancel wins over a failure that could be retried.
         """
 
-    def release(self, execution: Execution) -> Job:
+    def release(self, execution: Execution, counted: Mapping[str, int] = NOTHING) -> Job:
         """Give the job back to the head of its line, no attempt used; a cancelled one ends. Raises LeaseLost."""
 
     def tend(self) -> Tended:

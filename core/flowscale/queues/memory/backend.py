@@ -41,6 +41,7 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
+from flowscale.queues.figures import NOTHING, count_of_start
 from flowscale.queues.memory.groups import Drains
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
@@ -257,20 +258,22 @@ class MemoryQueue(ScalingHalf):
             for line in clipped:
                 self._records.log(job, line)
 
-    def commit(self, execution: Execution, output: Output) -> Job:
+    def commit(self, execution: Execution, output: Output, counted: Mapping[str, int] = NOTHING) -> Job:
         with self._changed:
             committed = self._records.find(execution.job.id)
             if committed is not None and committed.output == output:
                 return committed
             job, hold = self._held_or_fenced(execution)
+            self._records.counts.update(counted)
             took = self._now() - hold.started
             self._durations.append(took)
             self._lessons.add(profile_of(job.spec), took)
             return self._let_go(job.finish(output, self._clock.now_ms()))
 
-    def fail(self, execution: Execution, failure: Failure) -> Job:
+    def fail(self, execution: Execution, failure: Failure, counted: Mapping[str, int] = NOTHING) -> Job:
         with self._changed:
             job, _ = self._held_or_fenced(execution)
+            self._records.counts.update(counted)
             now_ms = self._clock.now_ms()
             failed = self._let_go(job.fail(failure, now_ms, self._policy.retry, self._chance()))
             if failed.due_ms is not None:
@@ -279,9 +282,10 @@ class MemoryQueue(ScalingHalf):
                 self._wake()  # whoever waits in fetch must learn when to wake
             return failed
 
-    def release(self, execution: Execution) -> Job:
+    def release(self, execution: Execution, counted: Mapping[str, int] = NOTHING) -> Job:
         with self._changed:
             job, hold = self._held(execution)
+            self._records.counts.update(counted)
             released = self._give_back(job.release(self._clock.now_ms()), hold.place)
             self._records.counts["released"] += released.state is JobState.QUEUED
             return released
@@ -342,7 +346,7 @@ class MemoryQueue(ScalingHalf):
     def _start(self, place: Place, worker: str, group: str) -> Execution:
         execution_id = uuid4().hex
         now = self._now()
-        self._records.counts.update({"started": 1, "waited:ms": now - place.since_ms})
+        self._records.counts.update(count_of_start(now - place.since_ms))
         self._holds[place.job_id] = Hold(execution_id, group, place, now, now + self._policy.lease_ms)
         now_ms = self._clock.now_ms()
         job = self._records.get(place.job_id).start(execution_id, worker, now_ms)

@@ -74,6 +74,11 @@ def to_output(output: Output) -> str:
     )
 
 
+def counts_text(counted: Mapping[str, int]) -> str:
+    """What an execution hands in, as scripts read it: names and whole numbers in turn, each a space apart."""
+    return " ".join(f"{name} {by}" for name, by in counted.items())
+
+
 def priority_of(text: bytes | None) -> Priority:
     """A record's priority; a forged one counts as normal."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import random
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -16,6 +16,7 @@ from flowscale.clocks import Clock
 from flowscale.errors import QueueUnavailable
 from flowscale.jobs import Failure, Job, Output
 from flowscale.queues.base import Depth, Execution, QueuePolicy, Tended, WorkerReport
+from flowscale.queues.figures import NOTHING
 from flowscale.queues.redis.connections import as_fault
 from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.keys import Keys
@@ -149,14 +150,14 @@ class RedisWorkQueue:
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         self._do(self._operations.progress(execution, percent, lines))
 
-    def commit(self, execution: Execution, output: Output) -> Job:
-        return self._do(self._operations.commit(execution, output))
+    def commit(self, execution: Execution, output: Output, counted: Mapping[str, int] = NOTHING) -> Job:
+        return self._do(self._operations.commit(execution, output, counted))
 
-    def fail(self, execution: Execution, failure: Failure) -> Job:
-        return self._do(self._operations.fail(execution, failure))
+    def fail(self, execution: Execution, failure: Failure, counted: Mapping[str, int] = NOTHING) -> Job:
+        return self._do(self._operations.fail(execution, failure, counted))
 
-    def release(self, execution: Execution) -> Job:
-        return self._do(self._operations.release(execution))
+    def release(self, execution: Execution, counted: Mapping[str, int] = NOTHING) -> Job:
+        return self._do(self._operations.release(execution, counted))
 
     def lose(self, execution: Execution) -> Job:
         return self._do(self._operations.lose(execution))

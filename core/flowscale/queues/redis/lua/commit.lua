@@ -2,7 +2,7 @@
 -- End a running job in success: from here on the output is the job's.
 --
 -- KEYS  1..22 the job's keys      23... the outbox
--- ARGV  1..5  now, job id, three channels      6  execution id      7  the output as JSON
+-- ARGV  1..5  now, job id, three channels      6  execution id      7  the output as JSON      8  what it counted
 -- Result {'lost'} or {'done', record, log}.
 -- Guarantees: only the current execution commits, once; the same output again (its answer was lost) is answered alike.
 if get('output') == ARGV[7] then
@@ -13,6 +13,7 @@ if not holds(ARGV[6]) then
     count('fenced')
     return { 'lost' }
 end
+count_handed_in(ARGV[8])
 local took = now - tonumber(get('execution_started_ms'))
 redis.call('LPUSH', DURATIONS, digits(took))
 redis.call('LTRIM', DURATIONS, 0, DURATIONS_KEPT - 1)

@@ -3,7 +3,7 @@
 --
 -- KEYS  1..22 the job's keys      23... the outbox
 -- ARGV  1..5  now, job id, three channels      6  execution id      7  code      8  message      9  1 if it may pass, else 0
---       10, 11 code and message of a cancel      12...  delay in ms before attempt 2, 3, ...
+--       10, 11 code and message of a cancel      12  what it counted      13...  delay in ms before attempt 2, 3, ...
 -- Result {'lost'} or {'ended', record, log}.
 -- Guarantees: only the current execution fails, once; a cancel wins over another attempt; attempts are as many as delays
 --        are given plus one.
@@ -11,9 +11,10 @@ if not holds(ARGV[6]) then
     count('fenced')
     return { 'lost' }
 end
+count_handed_in(ARGV[12])
 end_attempt(ARGV[7], ARGV[8])
 local failures = redis.call('HINCRBY', JOB, 'failures', 1)
-local delay = ARGV[11 + failures]
+local delay = ARGV[12 + failures]
 if ARGV[9] == '1' and get('cancel') then
     end_in_error(ARGV[10], ARGV[11], '0')
 elseif ARGV[9] == '1' and delay then

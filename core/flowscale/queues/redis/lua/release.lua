@@ -2,10 +2,11 @@
 -- Give a running job back to the head of its line: its worker is stopping.
 --
 -- KEYS  1..22 the job's keys      23... the outbox
--- ARGV  1..5  now, job id, three channels      6  execution id      7, 8  code and message of a cancel
+-- ARGV  1..5  now, job id, three channels      6  execution id      7, 8  code and message of a cancel      9  what it counted
 -- Result {'lost'} or {'ended', record, log}.
 -- Guarantees: only the current execution gives it back; no attempt and no stall is counted; a cancelled job ends.
 if not holds(ARGV[6]) then return { 'lost' } end
+count_handed_in(ARGV[9])
 let_go()
 if get('cancel') then
     end_in_error(ARGV[7], ARGV[8], '0')

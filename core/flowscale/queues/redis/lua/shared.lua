@@ -49,6 +49,11 @@ end
 
 local function count(what, by) redis.call('HINCRBY', COUNTERS, what, by or 1) end
 
+-- Count what an execution handed in (records.py: counts_text).
+local function count_handed_in(text)
+    for what, by in string.gmatch(text, '(%S+) (%d+)') do count(what, by) end
+end
+
 -- A field of the record; false when it is not there, or when somebody put something else than a record in its place.
 local function get(field)
     local value = redis.pcall('HGET', JOB, field)

@@ -80,6 +80,15 @@ live(ARGV[13])
 redis.call('ZADD', WIP, '+inf', ID .. ':' .. execution) -- RQ's own clean-up must never think it expired
 enter('running')
 count('started')
-count('waited:ms', digits(math.max(0, now - tonumber(get('joined_ms') or now))))
+local waited = math.max(0, now - tonumber(get('joined_ms') or now))
+count('wait:count')
+count('wait:ms', digits(waited))
+-- Buckets in s: figures.py; a test compares.
+for _, bucket in ipairs({ '0.1', '0.5', '1', '2', '5', '10', '30', '60', '120', '300', '600', '1800' }) do
+    if waited <= tonumber(bucket) * 1000 then
+        count('wait:' .. bucket)
+        break
+    end
+end
 local started = record()
 return { 'started', started[1], started[2] }

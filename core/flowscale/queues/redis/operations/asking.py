@@ -21,6 +21,7 @@ from flowscale.queues.redis.operations.replies import (
     ids,
     job_in,
     mapping,
+    memory_in,
     scores,
     worker_report,
 )
@@ -131,12 +132,14 @@ class Asking(Ground):
         return tuple(sorted((report for report in said if report is not None), key=lambda report: report.worker))
 
     def figures(self) -> Operation[Figures]:
-        depth, paused, counts, reports, ages, *heads = yield (
+        depth, paused, counts, reports, ages, memory, stats, *heads = yield (
             self._depth(),
             command("EXISTS", self.keys.suspended),
             command("HGETALL", self.keys.counters),
             command("HGETALL", self.keys.reports[0]),
             command("ZRANGE", self.keys.reports[1], 0, -1, "WITHSCORES"),
+            command("INFO", "memory", forgiving=True),
+            command("INFO", "stats", forgiving=True),
             *(command("LINDEX", line, 0) for line in self.keys.lines),
         )
         now = int(depth[5])
@@ -159,6 +162,7 @@ class Asking(Ground):
                 for name, report in said
                 if report is not None and age.get(name, REPORT_KEPT_MS) < REPORT_KEPT_MS
             },
+            memory=memory_in(memory, stats),
         )
 
     def _asked(self, name: str, job_id: str, *arguments: Argument, more: Sequence[str] = ()) -> Operation[Any]:

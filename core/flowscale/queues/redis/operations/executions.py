@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from flowscale.queues.redis.operations.replies import (
 from flowscale.queues.redis.records import (
     SPEC_BYTES,
     Unreadable,
+    counts_text,
     from_record,
     joined_ms,
     priority_of,
@@ -139,21 +140,22 @@ class Executions(Ground):
         (answer,) = yield (self._held("progress", execution, shown, *clip_lines(lines)),)
         _require_held(execution, answer)
 
-    def commit(self, execution: Execution, output: Output) -> Operation[Job]:
-        (answer,) = yield (self._ending("commit", execution, to_output(output)),)
+    def commit(self, execution: Execution, output: Output, counted: Mapping[str, int]) -> Operation[Job]:
+        (answer,) = yield (self._ending("commit", execution, to_output(output), counts_text(counted)),)
         return _ended(execution, answer)
 
-    def fail(self, execution: Execution, failure: Failure) -> Operation[Job]:
+    def fail(self, execution: Execution, failure: Failure, counted: Mapping[str, int]) -> Operation[Job]:
         retry = self.policy.retry
         chance = self._chance()
         delays = [retry.delay_ms(failures, chance) for failures in range(1, retry.max_attempts)]
         may_pass = int(failure.retryable)
         words = (failure.code, failure.message, may_pass, CANCELLED.code, CANCELLED.message)
-        (answer,) = yield (self._ending("fail", execution, *words, *delays),)
+        (answer,) = yield (self._ending("fail", execution, *words, counts_text(counted), *delays),)
         return _ended(execution, answer)
 
-    def release(self, execution: Execution) -> Operation[Job]:
-        (answer,) = yield (self._ending("release", execution, CANCELLED.code, CANCELLED.message),)
+    def release(self, execution: Execution, counted: Mapping[str, int]) -> Operation[Job]:
+        words = (CANCELLED.code, CANCELLED.message, counts_text(counted))
+        (answer,) = yield (self._ending("release", execution, *words),)
         return _ended(execution, answer)
 
     def lose(self, execution: Execution) -> Operation[Job]:

@@ -13,6 +13,7 @@ from flowscale.predictions import Learned
 from flowscale.queues.base import (
     Event,
     EventKind,
+    ServerMemory,
     WorkerReport,
 )
 from flowscale.queues.redis.records import (
@@ -123,15 +124,26 @@ def scores(flat: Any) -> list[tuple[bytes, float]]:
 
 def run_id_in(info: Any) -> str:
     """Of the server's INFO; "" where it is not told, or may not be asked."""
+    return str(_facts(info).get("run_id", ""))
+
+
+def memory_in(memory: Any, stats: Any) -> ServerMemory | None:
+    """Of these parts of the server's INFO; None where it does not tell all of it, or may not be asked."""
+    told = {**_facts(memory), **_facts(stats)}
+    try:
+        return ServerMemory(int(told["used_memory"]), int(told["maxmemory"]), int(told["evicted_keys"]))
+    except (KeyError, ValueError):  # a service that hides it
+        return None
+
+
+def _facts(info: Any) -> Mapping[str, Any]:
+    """INFO, which some of the client's ways leave as text."""
     if info is None:
-        return ""
+        return {}
     if isinstance(info, Mapping):
-        return str(info.get("run_id", ""))
-    for line in info.decode(errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name == "run_id":
-            return str(value)
-    return ""
+        return info
+    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
 
 
 def job_id_in(fields: Mapping[bytes, bytes]) -> str:
