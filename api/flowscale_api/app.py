@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from flowscale import __version__
 from flowscale.clocks import Clock
-from flowscale.queues.base import JobQueue
+from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
 from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
+from flowscale_api.admin.overview import Overviews
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
 from flowscale_api.health.readiness import Readiness
@@ -31,7 +32,7 @@ from flowscale_api.wire.lingering import LingeringClose
 def create_app(
     *,
     settings: Settings,
-    queue: JobQueue,
+    queue: GatewayQueue,
     storage: Storage,
     clock: Clock,
     uploads: UploadLedger | None = None,
@@ -41,6 +42,7 @@ def create_app(
     this one remembers its resumable uploads by itself. `page`: serve the web page at `/`."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
+    readiness = Readiness(queue, storage, clock)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -48,7 +50,8 @@ def create_app(
         storage=storage,
         uploads=uploads or MemoryLedger(clock),
         clock=clock,
-        readiness=Readiness(queue, storage, clock),
+        readiness=readiness,
+        overviews=Overviews(queue, readiness, clock, read_only=settings.gateway.admin_read_only),
         started=clock.monotonic(),
     )
     for router in ROUTERS:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from flowscale import logs
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
+from flowscale.queues.admin_view import AdminQueue
 from flowscale.queues.base import JobQueue, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -114,7 +115,11 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
 
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
-        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
+        routines = (
+            Routine("queue", TEND_SECONDS, queue.tend),
+            _file_keeping(queue, storage, settings, clock),
+            _removals(queue, storage),
+        )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
@@ -131,7 +136,9 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     with _storage(settings) as storage:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
-        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
+        server = _server(
+            app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock), _removals(queue, storage)])
+        )
         with Supervisor(settings, queue, storage, clock):
             yield server
 
@@ -145,6 +152,13 @@ def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: 
     from flowscale_api.housekeeping import Routine
 
     return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock).round)
+
+
+def _removals(queue: AdminQueue, storage: Storage) -> Routine:
+    from flowscale_api.admin.removal import ROUND_SECONDS, Removals
+    from flowscale_api.housekeeping import Routine
+
+    return Routine("storage", ROUND_SECONDS, Removals(queue, storage).round)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
 
 from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, uploads
+from flowscale_api.routes.admin import ADMIN_ROUTERS
 
 ROUTERS = (
     uploads.router,
@@ -11,4 +12,5 @@ ROUTERS = (
     events.router,
     probes.router,
     files.router,
+    *ADMIN_ROUTERS,
 )
