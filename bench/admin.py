@@ -263,7 +263,9 @@ def costs(host: str, pid: int, ids: Sequence[str], rounds: int, seconds: float) 
             kind.p99.append(worst(took))
             kind.processor.append(busy)
     alone = kinds[0]
-    rows = [(f"{RATE}/s OF GET /api/jobs/{{id}}", "P50 MS", "P99 MS", "PROCESSOR %", "MORE THAN ALONE")]
+    rows: list[tuple[str, ...]] = [
+        (f"{RATE}/s OF GET /api/jobs/{{id}}", "P50 MS", "P99 MS", "PROCESSOR %", "MORE THAN ALONE")
+    ]
     for kind in kinds:
         more = [100 * (with_it / without - 1) for with_it, without in zip(kind.processor, alone.processor, strict=True)]
         figures = (kind.p50, kind.p99, kind.processor)

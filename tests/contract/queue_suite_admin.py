@@ -476,7 +476,8 @@ class AuditSuite:
         ]
         for entry in entries:
             await queue.jobs.add_audit(entry)
-        seen, cursor = [], None
+        seen: list[AuditEntry] = []
+        cursor = None
         for expected in (2, 2, 1):
             page = await queue.jobs.audit(2, cursor)
             assert len(page.entries) == expected

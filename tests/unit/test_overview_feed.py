@@ -48,7 +48,7 @@ async def test_readers_share_one_reading_and_are_told_changes_alone() -> None:
     await source.another_reading()
     assert not waiting[0].done()
     source.value = 1
-    assert await asyncio.gather(*waiting) == [b"1", b"1"]
+    assert list(await asyncio.gather(*waiting)) == [b"1", b"1"]
     assert source.reads > begun
     assert feed.readers == 2
     stopping.set()
