@@ -75,7 +75,7 @@ def main() -> None:
         ids = uvloop.run(fill(server, arguments.jobs))
         print(f"{len(ids)} jobs in Redis after {time.monotonic() - began:.0f} s, {memory(server)} MiB\n")
         address = {"QUEUE_MODE": "redis", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port)}
-        gateway = stack.enter_context(running("api", folder, **address, FLOWSCALE_LOG_LEVEL="warning"))
+        gateway = stack.enter_context(running("api", folder, **address))
         host = gateway.url.removeprefix("http://")
         if arguments.only != "cost":
             searches(server, host, ids)
