@@ -295,7 +295,7 @@ async def measure(
     for _ in clients:
         due.put_nowait(None)
     await asyncio.gather(*clients)
-    busy = 100 * (sum(process.cpu_times()[:2]) - before) / (loop.time() - began)
+    busy = 100 * (sum(process.cpu_times()[:2]) - before) / seconds  # for the same requests, however long they took
     if other.done():
         other.result()
     other.cancel()
