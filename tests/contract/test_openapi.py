@@ -28,6 +28,13 @@ CHECKS_LEFT_OUT = (
 )
 
 
+OPERATIONS_LEFT_OUT = (
+    "watchOverview",  # it never ends
+    "steerPause",  # no job would end any more
+    "steerRemove",  # none of the jobs that others need would be there
+)
+
+
 def test_document_is_its_golden_copy() -> None:
     assert openapi_json() == GOLDEN.read_text(), "the OpenAPI document has changed: look at it, then `make generate`"
 
@@ -68,6 +75,8 @@ def test_running_gateway_keeps_what_the_document_says(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")]
         command += ["run", f"{gateway.url}/openapi.json", "--phases", "examples,coverage,fuzzing", "--seed", "17"]
         command += ["--checks", "all", "--exclude-checks", ",".join(CHECKS_LEFT_OUT)]
+        for operation in OPERATIONS_LEFT_OUT:
+            command += ["--exclude-operation-id", operation]
         command += ["--max-time", str(FUZZ_SECONDS), "--request-timeout", "10", "--warnings", "off"]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stdout + run.stderr

@@ -22,8 +22,9 @@ from flowscale.queues.redis.scripts import Operation, command, run_script
 STRETCH = 1_000
 """Entries looked at in one step."""
 
-GATHERED_AT_MOST = 20_000
-"""Entries of the index that are gathered at most. More jobs than that are cheaper to look through in their order."""
+GATHERED_AT_MOST = 10_000
+"""Entries of the index that are gathered at most, and no more than a third of the jobs: to look through those in their
+order costs a third as much for each (9 against 2.6 µs of the server's processor, measured on a busy machine)."""
 
 FILED_AT_ONCE = 200
 """Jobs of an older version that are given their cards in each round."""
@@ -61,7 +62,7 @@ class Searching(Ground):
         *entries, jobs, delayed = counts
         sizes = [sum(entries[2 * at : 2 * at + 2]) for at in range(len(stretches))]
         fewest = min(range(len(sizes)), key=sizes.__getitem__, default=None)
-        if fewest is not None and sizes[fewest] <= min(GATHERED_AT_MOST, jobs):
+        if fewest is not None and sizes[fewest] <= min(GATHERED_AT_MOST, max(jobs // 3, STRETCH)):
             found = sorted((yield from self._gather(stretches[fewest], wanted.state, needles)), reverse=True)
             older = [job_id for job_id in found if job_id < older_than] if older_than else found
             listed, total = older[: limit + 1], len(found)
