@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from flowscale import __version__, tracing
 from flowscale.clocks import Clock
-from flowscale.queues.base import JobQueue
+from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
 from flowscale.storage.counting import CountingStorage
 from flowscale.uploads.base import UploadLedger
 from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
+from flowscale_api.admin.overview import Overviews
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
 from flowscale_api.health.readiness import Readiness
@@ -39,7 +40,7 @@ NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": Fal
 def create_app(
     *,
     settings: Settings,
-    queue: JobQueue,
+    queue: GatewayQueue,
     storage: Storage,
     clock: Clock,
     uploads: UploadLedger | None = None,
@@ -51,6 +52,7 @@ def create_app(
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     figures = OwnFigures()
     storage = CountingStorage(storage, figures.storage, clock)
+    readiness = Readiness(queue, storage, clock)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -58,7 +60,8 @@ def create_app(
         storage=storage,
         uploads=uploads or MemoryLedger(clock),
         clock=clock,
-        readiness=Readiness(queue, storage, clock),
+        readiness=readiness,
+        overviews=Overviews(queue, readiness, clock, read_only=settings.gateway.admin_read_only),
         started=clock.monotonic(),
         webhooks=settings.webhooks,
         figures=figures,

@@ -9,10 +9,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from flowscale.clocks import Clock
-from flowscale.queues.base import JobQueue
+from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import GatewaySettings, StorageSettings, WebhookSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
+from flowscale_api.admin.overview import Overviews
 from flowscale_api.health.readiness import Readiness
 from flowscale_api.wire.figures import OwnFigures
 
@@ -23,11 +24,12 @@ class Gateway:
 
     settings: GatewaySettings
     files: StorageSettings
-    queue: JobQueue
+    queue: GatewayQueue
     storage: Storage
     uploads: UploadLedger
     clock: Clock
     readiness: Readiness
+    overviews: Overviews  # one for all pages that are open
     started: float
     webhooks: WebhookSettings
     figures: OwnFigures = field(default_factory=OwnFigures)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from flowscale import logs, tracing
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
+from flowscale.queues.admin_view import AdminQueue
 from flowscale.queues.base import JobQueue, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -124,6 +125,7 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
         routines = (
             Routine("queue", TEND_SECONDS, queue.tend),
             _file_keeping(queue, app.state.gateway.storage, settings, clock),
+            _removals(queue, app.state.gateway.storage),
             courier.routine(),
         )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
@@ -143,7 +145,11 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
         courier = _courier(queue, storage, settings, clock)
-        routines = (_file_keeping(queue, app.state.gateway.storage, settings, clock), courier.routine())
+        routines = (
+            _file_keeping(queue, app.state.gateway.storage, settings, clock),
+            _removals(queue, app.state.gateway.storage),
+            courier.routine(),
+        )
         server = _server(app, settings, Housekeeping(routines, close=courier.close))
         with Supervisor(settings, queue, storage, clock):
             yield server
@@ -165,6 +171,13 @@ def _courier(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock
     from flowscale_api.webhooks.courier import Courier
 
     return Courier(queue, settings.webhooks, partial(lasting_url, settings.gateway, storage), clock)
+
+
+def _removals(queue: AdminQueue, storage: Storage) -> Routine:
+    from flowscale_api.admin.removal import ROUND_SECONDS, Removals
+    from flowscale_api.housekeeping import Routine
+
+    return Routine("storage", ROUND_SECONDS, Removals(queue, storage).round)
 
 
 @contextmanager

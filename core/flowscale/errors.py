@@ -6,6 +6,7 @@
     │   ├── InvalidPath             INVALID_PATH 400
     │   ├── NoFile                  NO_FILE 400
     │   ├── UploadError             UPLOAD_ERROR 400
+    │   ├── ReadOnly                READ_ONLY 403
     │   ├── JobNotFound             JOB_NOT_FOUND 404
     │   ├── FileNotFound            FILE_NOT_FOUND 404
     │   ├── NotFound                NOT_FOUND 404
@@ -82,6 +83,13 @@ class NoFile(RequestError):
 
 class UploadError(RequestError):
     code = "UPLOAD_ERROR"
+
+
+class ReadOnly(RequestError):
+    """The service is being looked at, and not to be steered (FLOWSCALE_ADMIN_READ_ONLY)."""
+
+    code = "READ_ONLY"
+    status = 403
 
 
 class JobNotFound(RequestError):

@@ -68,6 +68,9 @@ def test_scripts_and_code_agree_on_the_figures_they_share() -> None:
         *(base.EVENTS_KEPT, jobs.LOG_LINES_KEPT),
         *(base.RECENT_DURATIONS, jobs.ATTEMPTS_KEPT),
     )
+    tails = re.search(r"TAIL_LINES, TAILS_KEPT = (\d+), (\d+)", shared)
+    assert tails is not None
+    assert tuple(map(int, tails.groups())) == (jobs.TAIL_LINES, jobs.TAILS_KEPT)
     buckets = re.search(r"ipairs\(\{ ([\d, ]+) \}\)", shared)
     assert buckets is not None
     assert tuple(map(int, buckets[1].split(", "))) == JOB_SECONDS_BUCKETS
@@ -211,7 +214,7 @@ async def test_what_rqs_tools_left_of_a_job_goes(harness: RedisHarness) -> None:
     await _rounds(harness)
     assert (await queue.jobs.list(None, 10, None)).jobs == ()
     left = {key.decode() for key in client.scan_iter(match=f"{keys.prefix}*")}
-    assert left == {keys.of(name) for name in ("queues", "counters", "joined")}
+    assert left == {keys.of(name) for name in ("queues", "counters", "joined", "history")}
 
 
 async def test_a_failed_job_that_rqs_tools_queued_is_failed_still_and_can_be_retried(harness: RedisHarness) -> None:
@@ -246,7 +249,7 @@ async def test_a_replica_is_not_ready_though_it_can_be_read() -> None:
         await gateway.close()
 
 
-FIXED = {"queues", "counters", "durations", "joined", "turns", "profiles"}
+FIXED = {"queues", "counters", "durations", "joined", "turns", "profiles", "history"}
 """Keys that a queue without a job may have: what it has counted, and the names of its lines."""
 
 

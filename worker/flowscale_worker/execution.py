@@ -37,10 +37,12 @@ from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
 from flowscale.queues.figures import NOTHING, count_of_render
+from flowscale.queues.told import Facts
 from flowscale.redaction import redact
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage, StoredObject
 from flowscale.storage.counting import CountingStorage, Tally
+from flowscale_worker.describing import Describer
 from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.kit import Kit, ShutDown, Tell
@@ -185,15 +187,20 @@ class Executor:
             return self._fail(execution, Failure(NoOutput.code, message, retryable=False))
 
     def _render_and_publish(self, execution: Execution, heartbeat: Heartbeat) -> Output:
+        describer = Describer(lambda facts: self._describe(execution, facts, heartbeat))
         kit = replace(
             self._kit,
             tell=self._teller(execution, heartbeat),
+            examined=describer.examined,
+            ran=describer.ran,
             should_stop=lambda: heartbeat.verdict or self._kit.should_stop(),
         )
         spec = read_spec(execution.job)
         key = output_key(execution.job.id, execution.id, spec.file_name)
         with self._scratch.folder(execution.id) as folder:
+            describer.within(folder)
             files = [self._fetch(source, folder / f"source-{index}", kit) for index, source in enumerate(spec.sources)]
+            describer.fetched(files)
             began = kit.clock.monotonic()
             result = render(spec, files, folder, kit)
             took_ms = round((kit.clock.monotonic() - began) * 1000)
@@ -228,6 +235,15 @@ class Executor:
                 away = True
 
         return tell
+
+    def _describe(self, execution: Execution, facts: Facts, heartbeat: Heartbeat) -> None:
+        """For people who look: a render does without."""
+        try:
+            self._queue.describe(execution, facts)
+        except LeaseLost:
+            heartbeat.verdict = Stopped.LEASE_LOST
+        except QueueUnavailable as error:
+            _log.warning("facts.lost", f"What the execution tells of its work is not recorded: {error.message}")
 
     def _fetch(self, source: Source, target: Path, kit: Kit) -> Path:
         """Into `target`. A span tells where from in a word, never the address: its query may give access."""

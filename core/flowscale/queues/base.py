@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
 from flowscale.queues.figures import NOTHING
 from flowscale.queues.outbox import Outbox
+from flowscale.queues.told import Facts
 
 FAIRNESS_EVERY = 8
 """Priorities are strict, but every 8th job handed out is, of the heads of the lines, the one that has waited
@@ -119,6 +120,7 @@ class WorkerReport:
     group: str | None = (
         None  # of workers that come and go together (scaling_view.py); None: one of its own, by its name
     )
+    started_ms: int | None = None  # Unix ms of its start; None: an older worker, which does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,9 @@ class WorkQueue(Protocol):
 
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         """Record progress (None: unchanged) and log lines. Raises LeaseLost."""
+
+    def describe(self, execution: Execution, facts: Facts) -> None:
+        """Keep what the execution tells of its work, in place of what was told before. Raises LeaseLost."""
 
     def commit(self, execution: Execution, output: Output, counted: Mapping[str, int] = NOTHING) -> Job:
         """End the job DONE; from here on the output is the job's. Raises LeaseLost.

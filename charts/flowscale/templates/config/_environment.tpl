@@ -129,6 +129,7 @@ references to Secrets.
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_CORS_ORIGINS" "value" (join "," $api.corsOrigins)) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_UPLOAD_BYTES" "value" $api.maxUploadBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_BODY_BYTES" "value" $api.maxBodyBytes) }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_ADMIN_READ_ONLY" "value" $api.adminReadOnly) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_CONNECTIONS" "value" $api.maxConnections) }}
 {{- include "flowscale.environment.webhooks" .Values.webhooks }}
 {{- end -}}

@@ -40,9 +40,9 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ALONE = frozenset({"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain"}) | frozenset(
-    f"webhooks_{step}" for step in ("due", "claim", "settle", "replay", "retire")
-)
+ALONE = frozenset(
+    {"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain", "minute", "audit", "walk", "gather"}
+) | frozenset(f"webhooks_{step}" for step in ("due", "claim", "settle", "replay", "retire"))
 """Scripts that know nothing of a job's keys."""
 
 
