@@ -19,6 +19,7 @@ from flowscale.uploads.memory import MemoryLedger
 from flowscale_api import problems
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
+from flowscale_api.files.page_files import origin_of
 from flowscale_api.health.readiness import Readiness
 from flowscale_api.jobs.submissions import IDEMPOTENCY_KEY
 from flowscale_api.routes import ROUTERS
@@ -54,7 +55,10 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     described = document(app.routes)
-    app.include_router(page_router(described, page=page, outputs_at=settings.storage.public_base_url))
+    elsewhere = [each for each in (settings.storage.public_base_url, settings.gateway.public_url) if each]
+    app.include_router(
+        page_router(described, page=page, output_origins=sorted({origin_of(each) for each in elsewhere}))
+    )
     problems.install(app)
     # From the inside out: what is added last sees a request first.
     app.add_middleware(LastResort)

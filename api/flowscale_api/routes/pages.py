@@ -1,45 +1,44 @@
-"""What people open in a browser: the start page, the API reference. Not part of OpenAPI."""
+"""What people open in a browser: the start page, the page of the queue, the API reference. Not part of OpenAPI.
+
+The start page is an example of a frontend and part of `flowscale dev` alone. The page of the queue is part of every
+gateway, and all its addresses are relative: it works below any path that a proxy in front takes off.
+"""
 
 from __future__ import annotations
 
 import json
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Response
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Request, Response
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from flowscale import __version__
-from flowscale.errors import FileNotFound
 from flowscale_api.description.reference import POLICY, reference_page
+from flowscale_api.files.page_files import PageFiles
+from flowscale_api.jobs.views import known_job_id
 from flowscale_api.schemas import About, json_answer
 
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:"
-"""What comes last may have the origin behind it from which the storage serves outputs itself."""
+"""What comes last may have the origins behind it from which outputs are served."""
 
-MEDIA_TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
-}
-"""By extension: only files of these kinds are served from the page's folder."""
+ADMIN_POLICY = (
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; "
+    "default-src 'self'; img-src 'self' data:; media-src 'self'"
+)
+"""The same for the page of the queue, which nobody may put into a frame: a click there can remove jobs."""
 
 
-def page_router(document: dict[str, Any], *, page: bool, outputs_at: str | None = None) -> APIRouter:
+def page_router(document: dict[str, Any], *, page: bool, output_origins: Collection[str] = ()) -> APIRouter:
     """The routes; with `page` the start page is the web page, else a few words of JSON.
 
-    `outputs_at`: the address at which the storage serves outputs itself, for the page to show.
+    `output_origins`: where outputs are served from besides here, for the pages to show.
     """
     router = APIRouter(include_in_schema=False)
     text = json.dumps(document, ensure_ascii=False)
     reference = reference_page(document)
+    folder = PageFiles()
+    more = "".join(f" {origin}" for origin in output_origins)
 
     @router.get("/openapi.json")
     async def openapi() -> Response:
@@ -49,44 +48,42 @@ def page_router(document: dict[str, Any], *, page: bool, outputs_at: str | None 
     async def docs() -> Response:
         return HTMLResponse(reference, headers={"Content-Security-Policy": POLICY})
 
-    if page:
-        _add_page(router, f"{PAGE_POLICY} {_origin(outputs_at)}" if outputs_at else PAGE_POLICY)
-    else:
+    @router.get("/assets/{name:path}")
+    async def asset(request: Request, name: str) -> Response:
+        return folder.asset(name, {}, request.headers.get("if-none-match"))
 
-        @router.get("/")
-        async def about() -> Response:
-            return json_answer(About(name="FlowScale", version=__version__, docs="/docs"))
-
+    _add_start_page(router, folder, PAGE_POLICY + more if page else None)
+    _add_queue_page(router, folder, ADMIN_POLICY + more)
     return router
 
 
-def _add_page(router: APIRouter, policy: str) -> None:
-    # Listed once: what is not in the folder now is never looked for, whatever a path says.
-    assets = {entry.name: entry for entry in files("flowscale_api").joinpath("web").iterdir() if _is_served(entry)}
-
-    def answer(name: str) -> Response:
-        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
-        return Response(assets[name].read_bytes(), headers=headers, media_type=_media_type(name))
-
+def _add_start_page(router: APIRouter, folder: PageFiles, policy: str | None) -> None:
     @router.get("/")
-    async def start_page() -> Response:
-        return answer("index.html")
-
-    @router.get("/assets/{name}")
-    async def asset(name: str) -> Response:
-        if name not in assets:
-            raise FileNotFound(f"There is no asset {name[:80]!r}.")
-        return answer(name)
+    async def start() -> Response:
+        if policy is None:
+            return json_answer(About(name="FlowScale", version=__version__, docs="/docs"))
+        return folder.page("index.html", {"Content-Security-Policy": policy})
 
 
-def _origin(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}"
+def _add_queue_page(router: APIRouter, folder: PageFiles, policy: str) -> None:
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
 
+    @router.get("/admin/queues")
+    async def queue_page(request: Request) -> Response:
+        return folder.page("admin/queues.html", headers, request.headers.get("if-none-match"))
 
-def _is_served(entry: Traversable) -> bool:
-    return entry.is_file() and _media_type(entry.name) is not None
+    @router.get("/admin/queues/jobs/{job_id}")
+    async def job_page(job_id: str) -> Response:
+        return RedirectResponse(f"../../queues?job={known_job_id(job_id)}", 302)
 
+    @router.get("/admin")
+    async def admin() -> Response:
+        return RedirectResponse("admin/queues", 302)
 
-def _media_type(name: str) -> str | None:
-    return MEDIA_TYPES.get(name[name.rfind(".") :])
+    @router.get("/admin/")
+    async def admin_folder() -> Response:
+        return RedirectResponse("queues", 302)
+
+    @router.get("/admin/queues/")
+    async def queue_folder() -> Response:
+        return RedirectResponse("../queues", 302)
