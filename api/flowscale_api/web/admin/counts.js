@@ -11,7 +11,7 @@ const tiles = new Map();
 /** @param {(state: string) => void} onChoose */
 export function makeCounts(onChoose) {
   const items = ["", ...STATES].map((state) => {
-    const figure = make("span", { className: "figure", textContent: "–" });
+    const figure = make("span", { className: "figure", textContent: "…" });
     const detail = make("span", { className: "note" });
     const name = make("span", { className: "count-name" }, mark(state || "all"), state ? stateWord(state) : "All");
     const link = make("a", { className: "count" }, name, figure, detail);
@@ -38,10 +38,11 @@ export function markChosen(view) {
 
 /** @param {import("./admin-api.js").Overview} overview */
 export function showCounts({ queue }) {
-  const all = STATES.reduce((sum, state) => sum + queue[/** @type {"waiting"} */ (state)], 0);
+  const delayed = queue.delayed + queue.due;
+  const all = queue.waiting + delayed + queue.running + queue.done + queue.error;
   set("", all, "");
   set("waiting", queue.waiting, queue.oldestWaitMs === null || !queue.waiting ? "" : `oldest ${age(queue.oldestWaitMs)}`);
-  set("delayed", queue.delayed, queue.due ? `${count(queue.due)} due` : "");
+  set("delayed", delayed, queue.due ? `${count(queue.due)} due` : "");
   set("running", queue.running, "");
   set("done", queue.done, "");
   set("error", queue.error, "");
