@@ -88,12 +88,12 @@ async def fill(settings: RedisSettings, count: int) -> list[str]:
 
 
 def searches(ids: Sequence[str]) -> list[tuple[str, str]]:
-    """What is looked for, and the words for it. The first matches none, the others differ in how many match."""
+    """What is looked for, and the words for it; each has another number of matches than the one before."""
     return [
         ("nothing", "zeppelin"),
         ("an id", ids[len(ids) // 2]),
-        ("a label, whole", f"{WORDS[1]}-{WORDS[0]}-000001"),
         ("a word of labels", "gran"),
+        ("a label, whole", f"{WORDS[1]}-{WORDS[0]}-000001"),
         ("two words", "gran harb"),
         ("a project and a word", "project-42 lant"),
     ]
