@@ -8,11 +8,12 @@ from importlib.resources.abc import Traversable
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from starlette.responses import HTMLResponse
 
 from flowscale import __version__
 from flowscale.errors import FileNotFound
+from flowscale_api.access.rules import OPEN_TO_ALL
 from flowscale_api.description.reference import POLICY, reference_page
 from flowscale_api.schemas import About, json_answer
 
@@ -37,7 +38,7 @@ def page_router(document: dict[str, Any], *, page: bool, outputs_at: str | None 
 
     `outputs_at`: the address at which the storage serves outputs itself, for the page to show.
     """
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
     text = json.dumps(document, ensure_ascii=False)
     reference = reference_page(document)
 
