@@ -117,7 +117,7 @@ def _with_store(ask: Callable[[AccessStore], Awaitable[_Answer]]) -> _Answer:
     settings = Settings.load()
     if settings.queue.mode != "redis":
         raise SettingsError(
-            "QUEUE_MODE: keys are kept in Redis, and with a queue in memory there is none. Set QUEUE_MODE=redis and the "
+            "QUEUE_MODE: keys are kept in Redis, and a queue in memory has none. Set QUEUE_MODE=redis and the "
             "REDIS_ settings of the service; or give the one process FLOWSCALE_ADMIN_KEY, which is good for everything"
         )
 
