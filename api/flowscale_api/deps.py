@@ -13,6 +13,7 @@ from flowscale.queues.base import JobQueue
 from flowscale.settings import GatewaySettings, StorageSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
+from flowscale_api.access.gate import Gate
 from flowscale_api.health.readiness import Readiness
 
 
@@ -27,6 +28,7 @@ class Gateway:
     uploads: UploadLedger
     clock: Clock
     readiness: Readiness
+    gate: Gate
     started: float
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop
 

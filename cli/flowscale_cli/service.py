@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from flowscale import logs
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
+from flowscale.keys.base import AccessStore
 from flowscale.queues.base import JobQueue, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -99,6 +100,7 @@ def queue_policy(settings: Settings) -> QueuePolicy:
 @contextmanager
 def gateway_alone(settings: Settings) -> Iterator[Server]:
     """A server that listens, over the Redis queue; others like it may run beside it. Raises SettingsError."""
+    from flowscale.keys.redis import open_access_store
     from flowscale.queues.redis import open_job_queue
     from flowscale.uploads.redis import open_upload_ledger
     from flowscale_api.app import create_app
@@ -107,20 +109,23 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
     clock = SystemClock()
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
     ledger = open_upload_ledger(settings.redis, _upload_expiry_ms(settings))
+    access = open_access_store(settings.redis, clock)
 
     async def close() -> None:
         await queue.close()
         await ledger.close()
+        await access.close()
 
     with _storage(settings) as storage:
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
-        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock))
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, access=access)
+        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock, access))
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
 @contextmanager
 def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
+    from flowscale.keys.memory import MemoryAccessStore
     from flowscale.uploads.memory import MemoryLedger
     from flowscale_api.app import create_app
     from flowscale_api.housekeeping import Housekeeping
@@ -130,8 +135,18 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     queue = MemoryQueue(queue_policy(settings), clock)
     with _storage(settings) as storage:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
-        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock)]))
+        access = MemoryAccessStore(clock)
+        app = create_app(
+            settings=settings,
+            queue=queue,
+            storage=storage,
+            clock=clock,
+            uploads=ledger,
+            access=access,
+            page=page,
+            trust_loopback=page,
+        )
+        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock, access)]))
         with Supervisor(settings, queue, storage, clock):
             yield server
 
@@ -140,11 +155,11 @@ def _upload_expiry_ms(settings: Settings) -> int:
     return int(settings.storage.upload_expiry_seconds * 1000)
 
 
-def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Routine:
+def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock, access: AccessStore) -> Routine:
     from flowscale_api.files.keeping import ROUND_SECONDS, FileKeeper
     from flowscale_api.housekeeping import Routine
 
-    return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock).round)
+    return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock, access).round)
 
 
 @contextmanager

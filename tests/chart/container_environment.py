@@ -11,7 +11,10 @@ from chart.helm import Document
 
 REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
-EXPECTED = {"REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0"}
+EXPECTED = {
+    "REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0",
+    "FLOWSCALE_ADMIN_KEY": "a key of no less than thirty-two characters",
+}
 """What lies in a Secret that the chart expects to find, by the variable that takes it; anything else is one word."""
 
 

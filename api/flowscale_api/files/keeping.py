@@ -14,6 +14,7 @@ from flowscale import logs
 from flowscale.clocks import Clock
 from flowscale.errors import FileNotFound
 from flowscale.jobs import Job
+from flowscale.keys.base import AccessStore
 from flowscale.queues.base import JobQueue
 from flowscale.settings import StorageSettings
 from flowscale.specs import RenderSpec
@@ -36,9 +37,17 @@ _log = logs.get("storage")
 class FileKeeper:
     """One gateway's share; several may do it at once."""
 
-    def __init__(self, queue: JobQueue, storage: Storage, settings: StorageSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        storage: Storage,
+        settings: StorageSettings,
+        clock: Clock,
+        access: AccessStore | None = None,
+    ) -> None:
         self._queue = queue
         self._storage = storage
+        self._access = access
         self._settings = settings
         self._clock = clock
 
@@ -57,6 +66,8 @@ class FileKeeper:
         for stored in old:
             if not _is_needed(stored.key, needed):
                 await in_thread(self._storage.delete, stored.key)
+                if self._access is not None and stored.key.startswith("uploads/"):
+                    await self._access.disown(stored.key.split("/")[1])
                 _log.info("file.retired", "Deleted a file that had reached its age", key=stored.key, size=stored.size)
 
     async def _old(self, prefix: str, seconds: float | None, now_ms: int) -> list[StoredObject]:

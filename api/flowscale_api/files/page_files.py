@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from urllib.parse import urlsplit
 
+from fastapi import Request
 from starlette.responses import Response
 
 from flowscale.errors import FileNotFound
@@ -31,30 +33,37 @@ class PageFiles:
     def __init__(self) -> None:
         self._files = dict(_served(files("flowscale_api").joinpath("web"), ""))
 
-    def page(self, name: str, headers: Mapping[str, str], seen: str | None = None) -> Response:
-        """A page, with these headers beside our own. `seen`: the If-None-Match of who asks."""
-        return self._answer(name, headers, seen)
+    def page(self, name: str, request: Request, headers: Mapping[str, str]) -> Response:
+        """A page, with these headers beside our own."""
+        return self._answer(name, request, headers)
 
-    def asset(self, name: str, headers: Mapping[str, str], seen: str | None = None) -> Response:
+    def asset(self, name: str, request: Request) -> Response:
         """What pages are made of; they themselves have addresses of their own. Raises FileNotFound."""
         if name not in self._files or name.endswith(".html"):
             raise FileNotFound(f"There is no asset {name[:80]!r}.")
-        return self._answer(name, headers, seen)
+        return self._answer(name, request, {})
 
-    def _answer(self, name: str, headers: Mapping[str, str], seen: str | None) -> Response:
+    def _answer(self, name: str, request: Request, headers: Mapping[str, str]) -> Response:
         content = self._files[name].read_bytes()
         # Asked for again at each visit, so that a new version is seen at once; sent again only when it is one.
         tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         kept = {**headers, "Cache-Control": "no-cache", "ETag": tag}
-        if seen is not None and tag in {each.strip().removeprefix("W/") for each in seen.split(",")}:
+        seen = request.headers.get("if-none-match", "").split(",")
+        if tag in {each.strip().removeprefix("W/") for each in seen}:
             return Response(status_code=304, headers=kept)
         return Response(content, headers=kept, media_type=_media_type(name))
 
 
-def origin_of(address: str) -> str:
-    """Scheme, host and port of an address, as a policy names them."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}"
+@cache
+def page_files() -> PageFiles:
+    """The one folder of this program."""
+    return PageFiles()
+
+
+def with_origins(policy: str, addresses: Collection[str]) -> str:
+    """The policy, whose last rule also takes what comes from the origins of these addresses."""
+    parts = [urlsplit(address) for address in addresses]
+    return " ".join((policy, *sorted({f"{part.scheme}://{part.netloc}" for part in parts})))
 
 
 def _served(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:

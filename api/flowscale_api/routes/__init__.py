@@ -1,6 +1,6 @@
 """The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
 
-from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, uploads
+from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, sessions, uploads
 
 ROUTERS = (
     uploads.router,
@@ -11,4 +11,5 @@ ROUTERS = (
     events.router,
     probes.router,
     files.router,
+    sessions.router,
 )
