@@ -14,7 +14,7 @@ from flowscale import __version__
 from flowscale.clocks import Clock
 from flowscale.keys.base import AccessStore
 from flowscale.keys.memory import MemoryAccessStore
-from flowscale.queues.base import JobQueue
+from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import Settings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
@@ -23,6 +23,7 @@ from flowscale_api import problems
 from flowscale_api.access.admin_paths import DenyByDefault, is_admin_path
 from flowscale_api.access.gate import Gate
 from flowscale_api.access.rules import LoginNeeded
+from flowscale_api.admin.overview import Overviews
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
 from flowscale_api.health.readiness import Readiness
@@ -38,7 +39,7 @@ from flowscale_api.wire.lingering import LingeringClose
 def create_app(
     *,
     settings: Settings,
-    queue: JobQueue,
+    queue: GatewayQueue,
     storage: Storage,
     clock: Clock,
     uploads: UploadLedger | None = None,
@@ -52,6 +53,7 @@ def create_app(
     /admin."""
     # The framework's own documentation pages load scripts from other hosts; routes/pages.py has one that does not.
     app = FastAPI(title=TITLE, version=__version__, openapi_url=None, redirect_slashes=False)
+    readiness = Readiness(queue, storage, clock)
     app.state.gateway = Gateway(
         settings=settings.gateway,
         files=settings.storage,
@@ -59,8 +61,14 @@ def create_app(
         storage=storage,
         uploads=uploads or MemoryLedger(clock),
         clock=clock,
-        readiness=Readiness(queue, storage, clock),
-        gate=Gate(access or MemoryAccessStore(clock), settings.gateway, trust_loopback),
+        readiness=readiness,
+        gate=Gate(
+            access or MemoryAccessStore(clock),
+            settings.gateway,
+            trust_loopback,
+            read_only=settings.gateway.admin_read_only,
+        ),
+        overviews=Overviews(queue, readiness, clock, read_only=settings.gateway.admin_read_only),
         started=clock.monotonic(),
     )
     for router in ROUTERS:

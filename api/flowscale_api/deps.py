@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from flowscale.clocks import Clock
-from flowscale.queues.base import JobQueue
+from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import GatewaySettings, StorageSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
 from flowscale_api.access.gate import Gate
+from flowscale_api.admin.overview import Overviews
 from flowscale_api.health.readiness import Readiness
 
 
@@ -23,12 +24,13 @@ class Gateway:
 
     settings: GatewaySettings
     files: StorageSettings
-    queue: JobQueue
+    queue: GatewayQueue
     storage: Storage
     uploads: UploadLedger
     clock: Clock
     readiness: Readiness
     gate: Gate
+    overviews: Overviews  # one for all pages that are open
     started: float
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop
 

@@ -13,6 +13,7 @@ from flowscale import logs
 from flowscale.clocks import Clock, SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
 from flowscale.keys.base import AccessStore
+from flowscale.queues.admin_view import AdminQueue
 from flowscale.queues.base import JobQueue, QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -118,7 +119,11 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
 
     with _storage(settings) as storage:
         app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, access=access)
-        routines = (Routine("queue", TEND_SECONDS, queue.tend), _file_keeping(queue, storage, settings, clock, access))
+        routines = (
+            Routine("queue", TEND_SECONDS, queue.tend),
+            _file_keeping(queue, storage, settings, clock, access),
+            _removals(queue, storage),
+        )
         yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
 
 
@@ -146,7 +151,8 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
             page=page,
             trust_loopback=page,
         )
-        server = _server(app, settings, Housekeeping([_file_keeping(queue, storage, settings, clock, access)]))
+        routines = [_file_keeping(queue, storage, settings, clock, access), _removals(queue, storage)]
+        server = _server(app, settings, Housekeeping(routines))
         with Supervisor(settings, queue, storage, clock):
             yield server
 
@@ -160,6 +166,13 @@ def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: 
     from flowscale_api.housekeeping import Routine
 
     return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock, access).round)
+
+
+def _removals(queue: AdminQueue, storage: Storage) -> Routine:
+    from flowscale_api.admin.removal import ROUND_SECONDS, Removals
+    from flowscale_api.housekeeping import Routine
+
+    return Routine("storage", ROUND_SECONDS, Removals(queue, storage).round)
 
 
 @contextmanager

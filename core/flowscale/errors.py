@@ -9,6 +9,7 @@
     │   ├── Unauthorized            UNAUTHORIZED 401, with WWW-Authenticate
     │   ├── Forbidden               FORBIDDEN 403
     │   ├── CsrfRefused             CSRF_REFUSED 403
+    │   ├── ReadOnly                READ_ONLY 403
     │   ├── JobNotFound             JOB_NOT_FOUND 404
     │   ├── FileNotFound            FILE_NOT_FOUND 404
     │   ├── NotFound                NOT_FOUND 404
@@ -106,6 +107,13 @@ class CsrfRefused(RequestError):
     """A browser sent it with its login, and it does not prove to come from a page of ours."""
 
     code = "CSRF_REFUSED"
+    status = 403
+
+
+class ReadOnly(RequestError):
+    """The service is being looked at, and not to be steered (FLOWSCALE_ADMIN_READ_ONLY)."""
+
+    code = "READ_ONLY"
     status = 403
 
 

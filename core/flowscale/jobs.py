@@ -30,6 +30,12 @@ LOG_LINES_KEPT = 40
 ATTEMPTS_KEPT = 50
 """Ended executions kept in a job's record, newest last: retries by hand have no end."""
 
+TAIL_LINES = 15
+"""Last log lines that are kept of an attempt, beside the job's record."""
+
+TAILS_KEPT = 10
+"""Attempts of a job, the last ones, whose lines are kept."""
+
 LOG_LINE_LENGTH = 400
 """Longest kept log line in characters."""
 
@@ -221,6 +227,11 @@ class Job:
         if self.state is JobState.RUNNING:
             return replace(self, cancel_requested=True)
         return replace(self, cancel_requested=True)._end(CANCELLED, now_ms)
+
+    def to_front(self) -> Job:
+        """A person wants it to run before all that wait: its priority is high from now on, and its back-off over."""
+        self._require(JobState.QUEUED, JobState.DELAYED)
+        return replace(self, state=JobState.QUEUED, due_ms=None, priority=Priority.HIGH)
 
     def retry(self) -> Job:
         """A person's retry of a failed job: a fresh set of attempts; what was tried stays recorded."""

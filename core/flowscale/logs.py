@@ -50,6 +50,11 @@ def bind(**fields: Any) -> AbstractContextManager[Any]:
     return structlog.contextvars.bound_contextvars(**fields)
 
 
+def bound(field: str) -> str:
+    """What `bind` has given this field, here and now; "" when it has not."""
+    return str(structlog.contextvars.get_contextvars().get(field, ""))
+
+
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["text", "json"] = "json",

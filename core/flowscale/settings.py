@@ -97,6 +97,11 @@ class GatewaySettings(Group):
         alias="FLOWSCALE_MAX_CONNECTIONS",
         description="Connections at once; for one more, an idle one is closed, or it is answered 503.",
     )
+    admin_read_only: bool = Field(
+        False,
+        alias="FLOWSCALE_ADMIN_READ_ONLY",
+        description="`true`: the admin page and API show everything and steer nothing; actions are answered 403.",
+    )
     max_body_bytes: Bytes = Field(
         MIB, alias="FLOWSCALE_MAX_BODY_BYTES", description="Largest JSON body, in bytes; a full plan takes 40 KB."
     )

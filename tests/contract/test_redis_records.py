@@ -66,6 +66,9 @@ def test_scripts_and_code_agree_on_the_figures_they_share() -> None:
         *(base.EVENTS_KEPT, jobs.LOG_LINES_KEPT),
         *(base.RECENT_DURATIONS, jobs.ATTEMPTS_KEPT),
     )
+    tails = re.search(r"TAIL_LINES, TAILS_KEPT = (\d+), (\d+)", shared)
+    assert tails is not None
+    assert tuple(map(int, tails.groups())) == (jobs.TAIL_LINES, jobs.TAILS_KEPT)
     buckets = re.search(r"ipairs\(\{ ([\d, ]+) \}\)", shared)
     assert buckets is not None
     assert tuple(map(int, buckets[1].split(", "))) == JOB_SECONDS_BUCKETS
@@ -226,7 +229,7 @@ async def test_a_replica_is_not_ready_though_it_can_be_read() -> None:
         await gateway.close()
 
 
-FIXED = {"queues", "counters", "durations", "joined", "turns", "profiles"}
+FIXED = {"queues", "counters", "durations", "joined", "turns", "profiles", "history"}
 """Keys that a queue without a job may have: what it has counted, and the names of its lines."""
 
 

@@ -82,7 +82,7 @@ def test_figures_and_list_follow_a_render_by_themselves(site: AdminSite, browser
         expect(count_of(page, "Waiting")).to_have_text("1", timeout=SOON_MS)
         expect(row(page, "holiday")).to_contain_text("next", timeout=SOON_MS)
         site.fleet(2)
-        expect(page.locator("#workers-note")).to_contain_text("2", timeout=SOON_MS)
+        expect(page.locator("#workers li")).to_contain_text("2 at once", timeout=SOON_MS)
         expect(count_of(page, "Done")).to_have_text("1", timeout=RENDERED_MS)
         expect(row(page, "holiday")).to_contain_text("Done", timeout=SOON_MS)
         expect(row(page, "holiday")).to_contain_text("summer")
@@ -123,7 +123,7 @@ def test_page_of_a_job_follows_it_to_its_output(site: AdminSite, browser: Browse
         expect(asked).to_contain_text(re.compile("320.{3}180"))
         expect(asked).to_contain_text("0 s to 6 s")
         expect(page.locator("section", has=page.get_by_role("heading", name="Source"))).to_contain_text("h264")
-        expect(page.locator(".timeline li").first).to_contain_text("Asked for")
+        expect(page.locator(".timeline li").first).to_contain_text("Accepted")
         expect(page.locator(".timeline li").last).to_contain_text("Done")
         expect(page.locator(".attempts li")).to_contain_text("Succeeded")
 

@@ -74,6 +74,7 @@ class _Run:
 
     def ffmpeg(self, arguments: Sequence[str], *, seen: bool = False) -> None:
         """`seen`: its progress is the job's. A plan without picture is run once, and seen too."""
+        self.kit.ran([self.kit.tools.ffmpeg, *arguments])
         progress = EncodeProgress(self.plan.length_us, self.before_us)
 
         def hear(line: str) -> None:

@@ -32,7 +32,9 @@ class Examiner:
             if self.tools is None or self._misses >= LOOKS_BEFORE_GONE:
                 self.tools, self.problem = None, error.message
 
-    def report(self, worker: str, now_ms: int, slots: int, group: str | None = None) -> WorkerReport:
+    def report(
+        self, worker: str, now_ms: int, slots: int, group: str | None = None, started_ms: int | None = None
+    ) -> WorkerReport:
         return WorkerReport(
             worker=worker,
             at_ms=now_ms,
@@ -41,4 +43,5 @@ class Examiner:
             problem=self.problem,
             slots=slots,
             group=group,
+            started_ms=started_ms,
         )

@@ -34,8 +34,10 @@ from flowscale.errors import (
 from flowscale.jobs import Failure, Job, Output
 from flowscale.names import output_key
 from flowscale.queues.base import Execution, WorkQueue
+from flowscale.queues.told import Facts
 from flowscale.specs import RenderSpec, Source
 from flowscale.storage.base import Storage, StoredObject
+from flowscale_worker.describing import Describer
 from flowscale_worker.download import DownloadLimits, download
 from flowscale_worker.failures import Stopped
 from flowscale_worker.kit import Kit, ShutDown, Tell
@@ -151,15 +153,20 @@ class Executor:
             return self._fail(execution, Failure(NoOutput.code, message, retryable=False))
 
     def _render_and_publish(self, execution: Execution, heartbeat: Heartbeat) -> Output:
+        describer = Describer(lambda facts: self._describe(execution, facts, heartbeat))
         kit = replace(
             self._kit,
             tell=self._teller(execution, heartbeat),
+            examined=describer.examined,
+            ran=describer.ran,
             should_stop=lambda: heartbeat.verdict or self._kit.should_stop(),
         )
         spec = read_spec(execution.job)
         key = output_key(execution.job.id, execution.id, spec.file_name)
         with self._scratch.folder(execution.id) as folder:
+            describer.within(folder)
             files = [self._fetch(source, folder / f"source-{index}", kit) for index, source in enumerate(spec.sources)]
+            describer.fetched(files)
             result = render(spec, files, folder, kit)
             kit.go_on()
             kit.tell(ENCODE_ENDS)
@@ -186,6 +193,15 @@ class Executor:
                 away = True
 
         return tell
+
+    def _describe(self, execution: Execution, facts: Facts, heartbeat: Heartbeat) -> None:
+        """For people who look: a render does without."""
+        try:
+            self._queue.describe(execution, facts)
+        except LeaseLost:
+            heartbeat.verdict = Stopped.LEASE_LOST
+        except QueueUnavailable as error:
+            _log.warning("facts.lost", f"What the execution tells of its work is not recorded: {error.message}")
 
     def _fetch(self, source: Source, target: Path, kit: Kit) -> Path:
         kit.go_on()

@@ -13,7 +13,7 @@ from flowscale_worker.command import Allowance
 from flowscale_worker.failures import Stopped
 from flowscale_worker.ffmpeg import Ended, Limits, Tools
 from flowscale_worker.progress import EncodeProgress
-from flowscale_worker.source import SourceLimits
+from flowscale_worker.source import SourceInfo, SourceLimits
 
 
 class ShutDown(Exception):
@@ -36,6 +36,8 @@ class Kit:
     should_stop: Callable[[], Stopped | None]
     tell: Tell
     watch: Callable[[EncodeProgress], object] = lambda _: None  # hears each of FFmpeg's reports
+    examined: Callable[[Sequence[SourceInfo]], object] = lambda _: None  # hears what the sources hold
+    ran: Callable[[Sequence[str]], object] = lambda _: None  # hears each command line of FFmpeg, before it is run
 
     @property
     def allowance(self) -> Allowance:

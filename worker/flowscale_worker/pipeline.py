@@ -40,6 +40,7 @@ def render(spec: RenderSpec, files: Sequence[Path], folder: Path, kit: Kit) -> R
     is the caller's to remove.
     """
     sources = tuple(_examine_one(number, file, len(files), kit) for number, file in enumerate(files, start=1))
+    kit.examined(sources)
     kit.tell(FETCH_ENDS, [f"source {number}: {_describe(info)}" for number, info in enumerate(sources, start=1)])
     plan = make_plan(spec, sources, kit.source_limits)
     kit.tell(None, [f"making: {_describe_plan(plan)}"])

@@ -64,6 +64,8 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
     sizing = Autoscale(queue.depth, least, most) if autoscale else None
     _warn_of_risks(queue)
 
+    started_ms = clock.now_ms()
+
     def wanted(census: Census) -> int:
         if examiner.tools is None:
             return census.busy  # whoever renders may finish
@@ -71,7 +73,7 @@ def run_fleet(settings: Settings, policy: QueuePolicy, clock: Clock, *, autoscal
 
     def report() -> None:
         examiner.look()
-        queue.report(examiner.report(name, clock.now_ms(), most, group))
+        queue.report(examiner.report(name, clock.now_ms(), most, group, started_ms))
 
     fleet_pid = os.getpid()
     name = (

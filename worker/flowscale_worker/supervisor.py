@@ -57,6 +57,7 @@ class Supervisor:
         self._scratch: Scratch | None = None
         self._examiner = Examiner(settings.worker)
         self._told = False  # whether the queue took the last report
+        self._started_ms = clock.now_ms()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -142,7 +143,9 @@ class Supervisor:
 
     def _report(self) -> bool:
         """Say how this worker is; whether the queue took it."""
-        report = self._examiner.report(self.name, self._clock.now_ms(), self._settings.worker.concurrency)
+        report = self._examiner.report(
+            self.name, self._clock.now_ms(), self._settings.worker.concurrency, started_ms=self._started_ms
+        )
         try:
             self._queue.report(report)
         except QueueUnavailable as error:

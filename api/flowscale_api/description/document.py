@@ -21,11 +21,19 @@ from flowscale.specs import ExecuteRequest
 from flowscale_api.description.openapi import failures
 from flowscale_api.description.security import describe_security
 from flowscale_api.routes import ROUTERS
+from flowscale_api.routes.admin.actions import RetryFailedRequest
 from flowscale_api.routes.sessions import LoginRequest
 from flowscale_api.uploads.presigned import PartsRequest, PresignRequest
 
 TITLE = "FlowScale"
-BODIES: tuple[type[BaseModel], ...] = (ExecuteRequest, PlanRequest, PresignRequest, PartsRequest, LoginRequest)
+BODIES: tuple[type[BaseModel], ...] = (
+    ExecuteRequest,
+    PlanRequest,
+    PresignRequest,
+    PartsRequest,
+    LoginRequest,
+    RetryFailedRequest,
+)
 
 _REF = "#/components/schemas/{model}"
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")  # never answered: problems.py answers instead

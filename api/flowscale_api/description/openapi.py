@@ -85,6 +85,12 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+def plain_json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """A JSON body without more; document.py has the model."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def form_body(max_project_id: int) -> dict[str, Any]:
     """The multipart form of an upload."""
     return {
@@ -134,6 +140,21 @@ def event_stream() -> Responses:
         200: {"description": "The events.", "content": {"text/event-stream": {"itemSchema": event}}},
         204: {"description": "The job has ended, and nothing came after the event named in Last-Event-ID."},
     }
+
+
+def overview_stream() -> Responses:
+    """As `event_stream`, of the overview."""
+    document = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": "#/components/schemas/Overview"},
+    }
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"const": "overview"}, "data": document},
+    }
+    return {200: {"description": "The events.", "content": {"text/event-stream": {"itemSchema": event}}}}
 
 
 def plain_text() -> Responses:

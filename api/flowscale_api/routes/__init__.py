@@ -1,6 +1,7 @@
 """The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
 
 from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, sessions, uploads
+from flowscale_api.routes.admin import ADMIN_ROUTERS
 
 ROUTERS = (
     uploads.router,
@@ -12,4 +13,5 @@ ROUTERS = (
     probes.router,
     files.router,
     sessions.router,
+    *ADMIN_ROUTERS,
 )

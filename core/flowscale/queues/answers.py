@@ -36,12 +36,16 @@ def cursor_after(job: Job) -> str:
 def read_cursor(cursor: str) -> str:
     """The id that a cursor names. Raises InvalidOptions for text that `cursor_after` cannot have made."""
     if not is_job_id(cursor):
-        fault = {"path": "$.cursor", "message": "not a cursor that this service gave"}
-        raise InvalidOptions(
-            "the cursor is not one that this service gave; leave it out to begin with the newest job",
-            details={"faults": [fault]},
-        )
+        raise not_a_cursor()
     return cursor
+
+
+def not_a_cursor() -> InvalidOptions:
+    fault = {"path": "$.cursor", "message": "not a cursor that this service gave"}
+    return InvalidOptions(
+        "the cursor is not one that this service gave; leave it out to begin with the newest",
+        details={"faults": [fault]},
+    )
 
 
 def matches(job: Job, state: JobState | None) -> bool:
@@ -69,6 +73,14 @@ def cannot_cancel(job: Job) -> Conflict:
 
 def cannot_retry(job: Job) -> Conflict:
     return Conflict(f"job {job.id} is {job.state.public}; only a job that ended in error can be retried")
+
+
+def cannot_move(job: Job) -> Conflict:
+    return Conflict(f"job {job.id} is {job.state.public}; only a job that waits can be moved to the front")
+
+
+def cannot_remove(job: Job) -> Conflict:
+    return Conflict(f"job {job.id} is running; cancel it, and remove it when it has ended")
 
 
 def lease_lost(job_id: str, execution_id: str) -> LeaseLost:

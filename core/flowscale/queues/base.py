@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from flowscale.jobs import Failure, Job, JobState, Output, Priority, RetryPolicy
+from flowscale.queues.told import Facts
 
 FAIRNESS_EVERY = 8
 """Priorities are strict, but every 8th job handed out is, of the heads of the lines, the one that has waited
@@ -117,6 +118,7 @@ class WorkerReport:
     group: str | None = (
         None  # of workers that come and go together (scaling_view.py); None: one of its own, by its name
     )
+    started_ms: int | None = None  # Unix ms of its start; None: an older worker, which does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,9 @@ class WorkQueue(Protocol):
 
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         """Record progress (None: unchanged) and log lines. Raises LeaseLost."""
+
+    def describe(self, execution: Execution, facts: Facts) -> None:
+        """Keep what the execution tells of its work, in place of what was told before. Raises LeaseLost."""
 
     def commit(self, execution: Execution, output: Output) -> Job:
         """End the job DONE; from here on the output is the job's. Raises LeaseLost.

@@ -82,8 +82,8 @@ const remove = (job) => ({
 export const retryFailed = ({ code, projectId }, failed) => ({
   title: "Retry all failed jobs?",
   says: [
-    `${count(failed)} failed ${failed === 1 ? "job is" : "jobs are"} on record. Those that match are queued again with all their attempts, at most 1,000 at a time.`,
-    "Leave a field empty to retry whatever it would narrow down.",
+    `${count(failed)} failed or cancelled ${failed === 1 ? "job is" : "jobs are"} on record. Those that match are queued again with all their attempts, the newest 1,000 at most.`,
+    "Without a code all are meant but the cancelled ones.",
   ],
   fields: [
     { name: "code", label: "Error code", value: code, hint: "any, or such as STORAGE_ERROR" },

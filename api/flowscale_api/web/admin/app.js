@@ -206,10 +206,10 @@ function wireSearch() {
 }
 
 /** @param {import("./session.js").Session} session */
-function showSession({ name, readOnly: shows, loginNeeded }) {
+function showSession({ name, readOnly: shows }) {
   byId("who").textContent = name;
-  byId("who").title = `Logged in with the key ${name}`;
-  byId("log-out").hidden = loginNeeded === undefined || name === "local";
+  byId("who").title = `${name === "local" ? "This machine needs no key here" : `Logged in with the key ${name}`}`;
+  byId("log-out").hidden = name === "local"; // this machine's own user, who needs no login
   setReadOnly(Boolean(shows));
 }
 

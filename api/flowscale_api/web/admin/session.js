@@ -10,7 +10,7 @@ const API = "../api/";
 
 let token = "";
 
-/** @typedef {{name: string, scopes: string[], readOnly: boolean, loginNeeded: boolean, csrfToken: string}} Session */
+/** @typedef {{name: string, scopes: string[], readOnly: boolean, csrfToken: string}} Session */
 
 /** @returns {Promise<Session>} */
 export async function openSession() {

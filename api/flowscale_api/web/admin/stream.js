@@ -3,8 +3,8 @@
  * says that there is nothing to follow. A stream that is silent for longer than its pings allow counts as cut off.
  */
 
-import { UNREACHABLE } from "../http.js";
-import { goToLogin } from "./session.js";
+import { ApiError, UNREACHABLE } from "../http.js";
+import { openSession } from "./session.js";
 import { eventReader } from "./sse.js";
 
 const SILENCE_MS = 40_000; // the server pings every 15 s
@@ -83,7 +83,7 @@ export function follow(address, listener, { ends = false } = {}) {
       const answer = await fetch(address, { cache: "no-store", headers, signal: under.signal });
       if (answer.status === 204 || answer.status === 404) return "";
       if (answer.status === 401) {
-        goToLogin();
+        await openSession(); // leads to the login page when it is the session that has ended
         return "UNAUTHORIZED";
       }
       if (!answer.ok || !answer.body) return `HTTP ${answer.status}`;
@@ -92,6 +92,7 @@ export function follow(address, listener, { ends = false } = {}) {
       await read(answer.body, heard);
       return ends ? "" : UNREACHABLE;
     } catch (error) {
+      if (error instanceof ApiError) return error.code;
       if (error instanceof TypeError || (error instanceof DOMException && error.name === "AbortError")) return UNREACHABLE;
       throw error;
     } finally {

@@ -112,6 +112,7 @@ references to Secrets.
 {{- include "flowscale.secretVariable" (dict "name" "FLOWSCALE_ADMIN_KEY" "secret" (include "flowscale.adminSecretName" .) "key" .Values.admin.secretKey) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_UPLOAD_BYTES" "value" $api.maxUploadBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_BODY_BYTES" "value" $api.maxBodyBytes) }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_ADMIN_READ_ONLY" "value" $api.adminReadOnly) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_CONNECTIONS" "value" $api.maxConnections) }}
 {{- end -}}
 

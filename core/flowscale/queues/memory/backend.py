@@ -41,17 +41,18 @@ from flowscale.queues.base import (
     WorkerReport,
     estimate_wait_ms,
 )
+from flowscale.queues.memory.admin import AdminHalf
 from flowscale.queues.memory.groups import Drains
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.memory.lines import Delays, Lines, Place
 from flowscale.queues.memory.records import Records
-from flowscale.queues.memory.scaling import Hold, ScalingHalf
+from flowscale.queues.memory.scaling import Hold
 from flowscale.queues.memory.wakes import Wakes
 from flowscale.queues.memory.workers import Reports
 
 
-class MemoryQueue(ScalingHalf):
-    """JobQueue, WorkQueue and ScalingQueue in one.
+class MemoryQueue(AdminHalf):
+    """GatewayQueue, WorkQueue and ScalingQueue in one.
 
     `chance` draws the jitter of retries, in [0, 1).
     """
@@ -62,6 +63,7 @@ class MemoryQueue(ScalingHalf):
         clock: Clock,
         chance: Callable[[], float] = random,
     ) -> None:
+        super().__init__()
         self._policy = policy
         self._clock = clock
         self._chance = chance
@@ -277,6 +279,7 @@ class MemoryQueue(ScalingHalf):
             self._keys.forget_old(self._now())
             self._reports.forget_old(self._now())
             self._drains.forget_old(self._now())
+            self._take_sample()
             return Tended(promoted, stalled)
 
     def report(self, report: WorkerReport) -> None:

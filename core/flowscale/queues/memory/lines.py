@@ -48,10 +48,10 @@ class Line:
         self._ranks.insert(0, rank)
         self._note(rank, place)
 
-    def remove(self, job_id: str) -> None:
+    def remove(self, job_id: str) -> Place:
         rank = self._rank_of.pop(job_id)
         del self._ranks[bisect_left(self._ranks, rank)]
-        del self._places[rank]
+        return self._places.pop(rank)
 
     def ahead_of(self, job_id: str) -> int:
         return bisect_left(self._ranks, self._rank_of[job_id])
@@ -95,6 +95,18 @@ class Lines:
     def give_back(self, place: Place, now: int) -> None:
         """To the head of its line; it keeps its turn, but waits from now on."""
         self._lines[place.priority].prepend(replace(place, since_ms=now))
+
+    def move_to_front(self, job_id: str, priority: Priority) -> None:
+        """From its line to the head of the first; it keeps its turn, and since when it waits."""
+        place = self._lines[priority].remove(job_id)
+        first = PRIORITY_ORDER[0]
+        self._lines[first].prepend(replace(place, priority=first))
+
+    def join_front(self, job_id: str, now: int) -> None:
+        """To the head of the first line."""
+        self._joined += 1
+        first = PRIORITY_ORDER[0]
+        self._lines[first].prepend(Place(job_id, first, self._joined, now))
 
     def leave(self, job_id: str, priority: Priority) -> None:
         self._lines[priority].remove(job_id)

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from flowscale import logs
 from flowscale.clocks import Clock
 from flowscale.jobs import Job, JobState
+from flowscale.queues.admin_view import AuditEntry, AuditPage, Found, ServerReading, Standing
 from flowscale.queues.base import (
     Depth,
     Enqueued,
@@ -24,13 +25,16 @@ from flowscale.queues.base import (
     Tended,
     WorkerReport,
 )
+from flowscale.queues.finding import Wanted
+from flowscale.queues.history import Point
 from flowscale.queues.redis.connections import as_fault, in_time
 from flowscale.queues.redis.contact import Contact
 from flowscale.queues.redis.keys import Keys
 from flowscale.queues.redis.news import News
 from flowscale.queues.redis.operations import Operations
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
-from flowscale.queues.redis.server import read_facts, warnings
+from flowscale.queues.redis.server import read_facts, reading_of, warnings
+from flowscale.queues.told import Told
 
 POLL_SECONDS = 2.0
 """A reader of events looks this often by itself: a message may be lost."""
@@ -130,6 +134,44 @@ class RedisJobQueue:
             return ()  # it may not be asked
         except (RedisError, OSError) as error:
             raise as_fault(error, self._where) from error
+
+    async def search(self, wanted: Wanted, limit: int, cursor: str | None) -> Found:
+        return await self._do(self._operations.search(wanted, limit, cursor))
+
+    async def standing(self) -> Standing:
+        return await self._do(self._operations.standing())
+
+    async def told(self, job_id: str) -> Told:
+        return await self._do(self._operations.told(job_id))
+
+    async def move_to_front(self, job_id: str) -> Job:
+        return await self._do(self._operations.move_to_front(job_id))
+
+    async def remove(self, job_id: str) -> Job:
+        return await self._do(self._operations.remove(job_id))
+
+    async def removed(self) -> Sequence[str]:
+        return await self._do(self._operations.removed())
+
+    async def cleared(self, job_id: str) -> None:
+        await self._do(self._operations.cleared(job_id))
+
+    async def history(self) -> Sequence[Point]:
+        return await self._do(self._operations.history())
+
+    async def server(self) -> ServerReading:
+        try:
+            return reading_of(await read_facts(self._client))
+        except ResponseError:
+            return ServerReading("redis")  # it may not be asked
+        except (RedisError, OSError) as error:
+            raise as_fault(error, self._where) from error
+
+    async def add_audit(self, entry: AuditEntry) -> None:
+        await self._do(self._operations.add_audit(entry))
+
+    async def audit(self, limit: int, cursor: str | None) -> AuditPage:
+        return await self._do(self._operations.audit(limit, cursor))
 
     async def check(self) -> None:
         await self._do(self._operations.check())

@@ -76,6 +76,38 @@ class Keys:
     def log(self, job_id: str) -> str:
         return self.of("log", job_id)
 
+    def facts(self, job_id: str) -> str:
+        """What the job's executions told (told.py): `told`, and `tail:NUMBER` of each attempt."""
+        return self.of("facts", job_id)
+
+    @property
+    def cards(self) -> str:
+        """Cards by job id (finding.py)."""
+        return self.of("cards")
+
+    @property
+    def find(self) -> str:
+        """The words of the cards: `word NUL job id`, all scores 0."""
+        return self.of("find")
+
+    def beside(self, job_id: str) -> tuple[str, str, str]:
+        """The last keys of every script that works on one job (lua/shared.lua), in its order."""
+        return self.facts(job_id), self.cards, self.find
+
+    @property
+    def removed(self) -> str:
+        """Ids of removed jobs whose outputs are to be deleted still, by ms."""
+        return self.of("removed")
+
+    @property
+    def history(self) -> str:
+        """Samples of the last minutes (history.py), oldest first."""
+        return self.of("history")
+
+    @property
+    def audit(self) -> str:
+        return self.of("audit")
+
     @property
     def every_job(self) -> str:
         return self.of("jobs")

@@ -40,7 +40,9 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ALONE = frozenset({"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain"})
+ALONE = frozenset(
+    {"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain", "minute", "audit", "walk", "gather"}
+)
 """Scripts that know nothing of a job's keys."""
 
 

@@ -13,6 +13,8 @@ import redis
 from redis import asyncio as aio
 from redis.exceptions import ResponseError
 
+from flowscale.queues.admin_view import ServerReading
+
 OLDEST = (7, 0)
 """Scripts name their keys and flags as servers know them since 7.0."""
 
@@ -28,6 +30,8 @@ class ServerFacts:
     maxmemory: int | None  # bytes; 0: as much as there is
     maxmemory_policy: str | None
     persistent: bool | None  # whether jobs outlive a restart, all or most of them
+    append_only: bool | None = None
+    used_memory: int | None = None  # bytes
 
 
 def facts_from(info: Mapping[str, Any], save: str | None = None) -> ServerFacts:
@@ -46,6 +50,21 @@ def facts_from(info: Mapping[str, Any], save: str | None = None) -> ServerFacts:
         maxmemory=None if maxmemory is None else int(maxmemory),
         maxmemory_policy=None if policy is None else str(policy),
         persistent=persistent,
+        append_only=None if append_only is None else append_only == 1,
+        used_memory=None if info.get("used_memory") is None else int(info["used_memory"]),
+    )
+
+
+def reading_of(facts: ServerFacts) -> ServerReading:
+    """The facts as people are shown them."""
+    kept = {None: None, True: "snapshots", False: "none"}[facts.persistent]
+    return ServerReading(
+        kind="redis",
+        version=f"{facts.program} {facts.version}" if facts.version else None,
+        memory_bytes=facts.used_memory,
+        memory_limit_bytes=facts.maxmemory,
+        policy=facts.maxmemory_policy,
+        persistence="append-only" if facts.append_only else kept,
     )
 
 

@@ -23,6 +23,7 @@ from flowscale.queues.redis.operations import Operations
 from flowscale.queues.redis.operations.tending import Untidy
 from flowscale.queues.redis.scripts import Batch, Operation, with_scripts
 from flowscale.queues.redis.server import read_facts_now, warnings
+from flowscale.queues.told import Facts
 
 POLL_SECONDS = 1.0
 """A worker that waits looks this often by itself: a wake-up may be lost."""
@@ -148,6 +149,9 @@ class RedisWorkQueue:
 
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         self._do(self._operations.progress(execution, percent, lines))
+
+    def describe(self, execution: Execution, facts: Facts) -> None:
+        self._do(self._operations.describe(execution, facts))
 
     def commit(self, execution: Execution, output: Output) -> Job:
         return self._do(self._operations.commit(execution, output))

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- End a waiting job, or ask the worker of a running one to stop.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels      6, 7  code and message of a cancel
 -- Result {'missing'}; {'over', record, log} when it had ended otherwise; {'asked', record, log}.
 -- Guarantees: a cancel and a start never both get the job; asking again changes nothing.

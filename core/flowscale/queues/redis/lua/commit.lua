@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- End a running job in success: from here on the output is the job's.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels      6  execution id      7  the output as JSON
 -- Result {'lost'} or {'done', record, log}.
 -- Guarantees: only the current execution commits, once; the same output again (its answer was lost) is answered alike.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- End an execution in failure: the job is delayed for another attempt, or ends.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels      6  execution id      7  code      8  message      9  1 if it may pass, else 0
 --       10, 11 code and message of a cancel      12...  delay in ms before attempt 2, 3, ...
 -- Result {'lost'} or {'ended', record, log}.

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Where a job waits.
 --
--- KEYS  1..22  the job's keys      23  all job ids      24..26  the lines high, normal, low
+-- KEYS  1..22  the job's keys      23  all job ids      24..26  the lines high, normal, low      27..29 beside the job
 -- ARGV  1..5   now, job id, three channels      6  1, 2 or 3: which of the three lines is the job's
 -- Result -1: no such job; 0: it does not wait; else its position from 1 under strict priorities. Delayed jobs come after
 --        all that wait, by due time.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Record progress and log lines of a running job.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels      6  execution id      7  percent 0..99, or empty: unchanged      8...  lines
 -- Result {'lost'} or {'held'}.
 -- Guarantees: only the current execution's count; progress never falls; an event for each change and each line.
@@ -14,5 +14,6 @@ for index = 8, #ARGV do
     redis.call('RPUSH', LOGS, ARGV[index])
     tell('log', '{"line":' .. cjson.encode(ARGV[index]) .. '}')
 end
+if #ARGV >= 8 then redis.call('HINCRBY', JOB, 'logged', #ARGV - 7) end
 redis.call('LTRIM', LOGS, -LOG_LINES_KEPT, -1)
 return { 'held' }

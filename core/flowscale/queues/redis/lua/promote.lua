@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Queue a retry whose time has come.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels
 -- Result 1 when this call queued it, else 0.
 -- Guarantees: however many try, one does; it goes to the tail of its line.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Give a running job back to the head of its line: its worker is stopping.
 --
--- KEYS  1..22 the job's keys
+-- KEYS  1..22 the job's keys      23..25 beside the job
 -- ARGV  1..5  now, job id, three channels      6  execution id      7, 8  code and message of a cancel
 -- Result {'lost'} or {'ended', record, log}.
 -- Guarantees: only the current execution gives it back; no attempt and no stall is counted; a cancelled job ends.

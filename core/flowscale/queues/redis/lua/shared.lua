@@ -10,11 +10,14 @@ local IN_QUEUED, IN_RUNNING, IN_DONE, IN_ERROR = KEYS[13], KEYS[14], KEYS[15], K
 local ENDED_DONE, ENDED_ERROR = KEYS[17], KEYS[18] -- job id by ms of its end
 local COUNTERS, DURATIONS = KEYS[19], KEYS[20] -- figures; ms of the last finished renders, newest first
 local LIVE, PROFILES = KEYS[21], KEYS[22] -- what `live` and `learn` below keep: by job id, by profile
+-- The last keys of such a script are what jobs are found by and what they told ("beside the job", keys.py: beside):
+local FACTS, CARDS, FIND = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS] -- the job's; cards by job id; word NUL job id
 -- ARGV of every script begins with: now in ms (empty: this server's clock), the job's id, three channels.
 local ID, NEWS, WAKE, FREED = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local EVENTS_KEPT, LOG_LINES_KEPT, DURATIONS_KEPT, ATTEMPTS_KEPT = 500, 40, 50, 50 -- base.py, jobs.py; a test compares
 local SAMPLES_KEPT, PROFILES_KEPT = 50, 2000 -- predictions.py; a test compares
+local TAIL_LINES, TAILS_KEPT = 15, 10 -- jobs.py; a test compares
 
 local function clock()
     if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -76,6 +79,30 @@ local function enter(state)
     end
     tell('state', data .. '}')
 end
+
+-- Have the job found by these words too, each on a line of its own (finding.py: card_of).
+local function file(words)
+    for word in string.gmatch(words, '[^\n]+') do redis.call('ZADD', FIND, 0, word .. '\0' .. ID) end
+    redis.call('HSET', CARDS, ID, (redis.call('HGET', CARDS, ID) or '\n') .. words)
+end
+
+-- Have it found no more: by nothing, or by all but the code that it ended with.
+local function unfile(code_only)
+    local card = redis.call('HGET', CARDS, ID)
+    if not card then return end
+    local kept, code = string.match(card, '^(.-)(\1c.*)$')
+    if not code_only then kept, code = nil, card end
+    for word in string.gmatch(code or '', '[^\n]+') do redis.call('ZREM', FIND, word .. '\0' .. ID) end
+    if kept then
+        for word in string.gmatch(kept, '[^\n]+') do redis.call('ZADD', FIND, 0, word .. '\0' .. ID) end
+        redis.call('HSET', CARDS, ID, kept)
+    elseif not code_only then
+        redis.call('HDEL', CARDS, ID)
+    end
+end
+
+-- The words of the code that a job ended with.
+local function words_of_code(code) return '\1c' .. code .. '\n' .. string.lower(code) .. '\n' end
 
 -- Note since when the job waits in a line, or runs (then with the group that holds it). A job has such a note exactly as
 -- long as it does either: `let_go` and `end_in_error` take it away. What it holds: ms, profile, group, each a space apart.
@@ -139,6 +166,12 @@ local function end_attempt(code, message)
         before = string.sub(cjson.encode(kept), 2, -2)
     end
     redis.call('HSET', JOB, 'attempts', (before and before .. ',' or '') .. attempt .. '}')
+    local lines = tonumber(get('logged') or 0) - tonumber(get('logged_before') or 0)
+    if lines > 0 then
+        local tail = redis.call('LRANGE', LOGS, -math.min(lines, TAIL_LINES), -1)
+        redis.call('HSET', FACTS, 'tail:' .. number, cjson.encode(tail))
+    end
+    redis.call('HDEL', FACTS, 'tail:' .. number - TAILS_KEPT)
     let_go()
 end
 
@@ -166,6 +199,7 @@ local function end_in_error(code, message, retryable)
     redis.call('HDEL', LIVE, ID)
     redis.call('ZADD', FAILED, '+inf', ID)
     redis.call('ZADD', ENDED_ERROR, now, ID)
+    if redis.call('HEXISTS', CARDS, ID) == 1 then file(words_of_code(code)) end -- else `tend` files it one day
     count('failed:' .. code)
     count_end('error')
     enter('error')

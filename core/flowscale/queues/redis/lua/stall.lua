@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take a running job from a worker that was lost, and give it back to the head of its line.
 --
--- KEYS  1..22 the job's keys      23  ids of jobs that lost an execution, by ms
+-- KEYS  1..22 the job's keys      23  ids of jobs that lost an execution, by ms      24..26 beside the job
 -- ARGV  1..5  now, job id, three channels      6  the execution that is known to be dead, or empty: whose lease ran out
 --       7     lost workers that a job survives
 --       8, 9  code and message of a lost worker, with {worker} where its name goes

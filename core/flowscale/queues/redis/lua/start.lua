@@ -5,7 +5,7 @@
 --       23..25 the lines high, normal, low      26..28 RQ's registries of started jobs, likewise
 --       29     how many jobs were handed out      30  entries set aside: id by ms
 --       31     RQ's suspension flag      32  until when groups are draining: ms by group
---       33...  record, events and log of each candidate
+--       33...  record, events, log and facts of each candidate      the last three: beside the job
 -- ARGV  1..5   now, job id, three channels
 --       6      execution id     7  worker     8  lease ms     9  fairness: every so many turns are the longest wait's
 --       10     largest spec in bytes      11  entries set aside that are kept at most
@@ -20,12 +20,12 @@
 --        a grant of drain.lua never both get the group.
 local candidates = {}
 for index = 14, #ARGV, 2 do
-    candidates[ARGV[index]] = { keys = 33 + (index - 14) / 2 * 3, data = ARGV[index + 1] }
+    candidates[ARGV[index]] = { keys = 33 + (index - 14) / 2 * 4, data = ARGV[index + 1] }
 end
 
 local function choose(id)
     local at = candidates[id].keys
-    ID, JOB, EVENTS, LOGS = id, KEYS[at], KEYS[at + 1], KEYS[at + 2]
+    ID, JOB, EVENTS, LOGS, FACTS = id, KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3]
 end
 
 local execution = ARGV[6]
@@ -65,14 +65,15 @@ if not ours or not RQ_STATUS[state] then
     redis.call('ZREMRANGEBYRANK', KEYS[30], 0, -1 - tonumber(ARGV[11]))
     for _, index in pairs(INDEX) do redis.call('ZREM', index, ID) end
     redis.call('HDEL', LIVE, ID)
-    for _, key in ipairs({ JOB, EVENTS, LOGS }) do redis.call('EXPIRE', key, ARGV[12]) end
+    unfile()
+    for _, key in ipairs({ JOB, EVENTS, LOGS, FACTS }) do redis.call('EXPIRE', key, ARGV[12]) end
     count('refused')
     return { 'aside', ID }
 end
 
 redis.call('INCR', KEYS[29])
 redis.call('HSET', JOB, 'execution', execution, 'worker', ARGV[7], 'worker_name', ARGV[7],
-    'execution_started_ms', digits(now), 'last_heartbeat', iso(now))
+    'execution_started_ms', digits(now), 'last_heartbeat', iso(now), 'logged_before', get('logged') or 0)
 if redis.call('HSETNX', JOB, 'started_ms', digits(now)) == 1 then redis.call('HSET', JOB, 'started_at', iso(now)) end
 redis.call('HSET', HOLDERS, execution, ID)
 redis.call('ZADD', LEASES, now + tonumber(ARGV[8]), ID)

@@ -12,11 +12,12 @@ from flowscale.queues.base import (
     Idempotency,
     estimate_wait_ms,
 )
+from flowscale.queues.finding import first_card
 from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.records import (
     to_record,
 )
-from flowscale.queues.redis.scripts import Command, Operation, command, run_script
+from flowscale.queues.redis.scripts import Command, Operation, command
 
 
 class Accepting(Ground):
@@ -53,7 +54,7 @@ class Accepting(Ground):
         key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
         line = PRIORITY_ORDER.index(job.priority) + 1
         head = (self.policy.max_waiting, key, fingerprint, self.policy.idempotency_ms, gone, line, WORKER_SEEN_MS)
-        return run_script("enqueue", keys, *self._head(job.id), *head, *to_record(job))
+        return self._script("enqueue", keys, job.id, *head, first_card(job)[1:], *to_record(job))
 
     def _accepted_before(self, job: Job) -> Operation[Enqueued]:
         """An earlier try of this very call was accepted, and its answer lost."""
@@ -87,7 +88,7 @@ class Accepting(Ground):
         keys = (*self.keys.job_keys(job.id, job.priority), *self.keys.reports)
         place, outlook = yield (
             self._position(job.id, job.priority),
-            run_script("outlook", keys, *self._head(job.id), WORKER_SEEN_MS),
+            self._script("outlook", keys, job.id, WORKER_SEEN_MS),
         )
         return _placed(job, max(0, place), *outlook, created=created)
 

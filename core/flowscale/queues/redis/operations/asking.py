@@ -25,7 +25,7 @@ from flowscale.queues.redis.operations.replies import (
     worker_report,
 )
 from flowscale.queues.redis.records import task_data
-from flowscale.queues.redis.scripts import Argument, Operation, command, run_script
+from flowscale.queues.redis.scripts import Argument, Operation, command
 
 
 class Asking(Ground):
@@ -163,7 +163,7 @@ class Asking(Ground):
     def _asked(self, name: str, job_id: str, *arguments: Argument, more: Sequence[str] = ()) -> Operation[Any]:
         (priority,) = yield from self._priorities([job_id])
         keys = (*self.keys.job_keys(job_id, priority), *more)
-        (answer,) = yield (run_script(name, keys, *self._head(job_id), *arguments),)
+        (answer,) = yield (self._script(name, keys, job_id, *arguments),)
         return answer
 
     def _answered(self, job_id: str, answer: Any) -> Job:

@@ -29,7 +29,8 @@ from flowscale.queues.redis.records import (
     task_data,
     to_output,
 )
-from flowscale.queues.redis.scripts import Argument, Command, Operation, command, run_script
+from flowscale.queues.redis.scripts import Argument, Command, Operation, command
+from flowscale.queues.told import Facts, to_json
 
 TURNS = 100
 """Looks of one try: forged entries, or faster workers, may make each vain."""
@@ -95,7 +96,7 @@ class Executions(Ground):
         keys += [self.keys.suspended, self.keys.draining]
         arguments: list[Argument] = []
         for job_id in dict.fromkeys(head for heads in seen.heads for head in heads):
-            keys += [self.keys.record(job_id), self.keys.events(job_id), self.keys.log(job_id)]
+            keys += [self.keys.record(job_id), self.keys.events(job_id), self.keys.log(job_id), self.keys.facts(job_id)]
             arguments += [job_id, task_data(job_id)]
         head = (
             execution_id,
@@ -107,7 +108,7 @@ class Executions(Ground):
             ASIDE_SECONDS,
             group,
         )
-        return run_script("start", keys, *self._head(first), *head, *arguments)
+        return self._script("start", keys, first, *head, *arguments)
 
     def _execution(
         self, worker: str, execution_id: str, raw: Any, log: Any, job_id: str | None = None
@@ -121,7 +122,7 @@ class Executions(Ground):
             _log.error("entry.refused", "A record of the queue cannot be read; it was set aside", reason=str(error))
             priority = priority_of(fields.get(b"priority"))
             keys = (*self.keys.job_keys(job_id, priority), self.keys.aside, self.keys.every_job)
-            yield (run_script("aside", keys, *self._head(job_id), execution_id, ASIDE_KEPT, ASIDE_SECONDS),)
+            yield (self._script("aside", keys, job_id, execution_id, ASIDE_KEPT, ASIDE_SECONDS),)
             return None
 
     def is_held(self, execution: Execution) -> Operation[bool]:
@@ -136,6 +137,10 @@ class Executions(Ground):
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str]) -> Operation[None]:
         shown = "" if percent is None else min(99, percent)
         (answer,) = yield (self._held("progress", execution, shown, *clip_lines(lines)),)
+        _require_held(execution, answer)
+
+    def describe(self, execution: Execution, facts: Facts) -> Operation[None]:
+        (answer,) = yield (self._held("describe", execution, to_json(facts)),)
         _require_held(execution, answer)
 
     def commit(self, execution: Execution, output: Output) -> Operation[Job]:
@@ -162,7 +167,7 @@ class Executions(Ground):
     def _held(self, name: str, execution: Execution, *arguments: Argument) -> Command:
         job = execution.job
         keys = self.keys.job_keys(job.id, job.priority)
-        return run_script(name, keys, *self._head(job.id), execution.id, *arguments)
+        return self._script(name, keys, job.id, execution.id, *arguments)
 
 
 def _require_held(execution: Execution, answer: Any) -> None:

@@ -55,6 +55,10 @@ class Ground:
         """The first arguments of every script that works on a job."""
         return (self._now(), job_id, self.keys.news, self.keys.wake, self.keys.freed)
 
+    def _script(self, name: str, keys: Sequence[str], job_id: str, *arguments: Argument) -> Command:
+        """A script that works on one job; `keys`: the job's, and what else it takes."""
+        return run_script(name, (*keys, *self.keys.beside(job_id)), *self._head(job_id), *arguments)
+
     def _read(self, job_id: str) -> Batch:
         return (
             command("HGETALL", self.keys.record(job_id), forgiving=True),
@@ -68,7 +72,7 @@ class Ground:
 
     def _position(self, job_id: str, priority: Priority) -> Command:
         keys = (*self.keys.job_keys(job_id, priority), self.keys.every_job, *self.keys.lines)
-        return run_script("position", keys, *self._head(job_id), PRIORITY_ORDER.index(priority) + 1)
+        return self._script("position", keys, job_id, PRIORITY_ORDER.index(priority) + 1)
 
     def _depth(self) -> Command:
         return run_script("depth", (*self.keys.lines, self.keys.delayed, self.keys.leases), self._now())
@@ -104,7 +108,7 @@ class Ground:
             return ()
         priorities = yield from self._priorities(due)
         answers_ = yield [
-            run_script("promote", self.keys.job_keys(job_id, priority), *self._head(job_id))
+            self._script("promote", self.keys.job_keys(job_id, priority), job_id)
             for job_id, priority in zip(due, priorities, strict=True)
         ]
         return tuple(job_id for job_id, promoted in zip(due, answers_, strict=True) if promoted)
@@ -112,6 +116,4 @@ class Ground:
     def _stall(self, job_id: str, priority: Priority, execution_id: str = "") -> Command:
         words = (LOST_WORKER.code, LOST_WORKER.message, TOO_MANY_LOST, CANCELLED.code, CANCELLED.message)
         head = (execution_id, self.policy.retry.max_stalls, *words, self.policy.lease_ms)
-        return run_script(
-            "stall", (*self.keys.job_keys(job_id, priority), self.keys.untidy), *self._head(job_id), *head
-        )
+        return self._script("stall", (*self.keys.job_keys(job_id, priority), self.keys.untidy), job_id, *head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from flowscale import logs
@@ -19,6 +19,7 @@ from flowscale.queues.redis.records import (
     Unreadable,
     from_record,
 )
+from flowscale.queues.told import Facts, Told, from_json
 
 _log = logs.get("queue")
 
@@ -129,18 +130,37 @@ def job_id_in(fields: Mapping[bytes, bytes]) -> str:
     return str(json.loads(fields[b"data"])[2][0])
 
 
-def event(number: bytes, fields: Mapping[bytes, bytes]) -> Event:
+def event(number: bytes, raw: Mapping[bytes, bytes]) -> Event:
     return Event(
         id=int(number.partition(b"-")[0]),
-        kind=EventKind(fields[b"kind"].decode()),
-        at_ms=int(fields[b"at"]),
-        data=json.loads(fields[b"data"]),
+        kind=EventKind(raw[b"kind"].decode()),
+        at_ms=int(raw[b"at"]),
+        data=json.loads(raw[b"data"]),
     )
 
 
+def told_in(raw: Mapping[bytes, bytes]) -> Told:
+    """What is none of ours is left out."""
+    facts: Facts | None = None
+    tails: dict[int, tuple[str, ...]] = {}
+    for name, text in raw.items():
+        kind, _, number = name.partition(b":")
+        try:
+            if kind == b"told":
+                facts = from_json(text)
+            elif kind == b"tail":
+                tails[int(number)] = tuple(str(line) for line in json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            _log.warning("facts.unreadable", "What a job's executions told cannot be read", reason=str(error))
+    return Told(facts, dict(sorted(tails.items())))
+
+
 def worker_report(text: bytes) -> WorkerReport | None:
+    """A newer worker's may say more than is known here: that is left out."""
     try:
-        return WorkerReport(**json.loads(text.partition(b" ")[2]))
-    except (ValueError, TypeError, RecursionError) as error:
+        said = json.loads(text.partition(b" ")[2])
+        known = {each.name for each in fields(WorkerReport)}
+        return WorkerReport(**{name: value for name, value in said.items() if name in known})
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         _log.warning("report.unreadable", "A worker's report cannot be read", reason=str(error))
         return None

@@ -14,7 +14,6 @@ from flowscale.queues.base import (
     WorkerReport,
 )
 from flowscale.queues.redis.contact import Contact
-from flowscale.queues.redis.operations.ground import Ground
 from flowscale.queues.redis.operations.replies import (
     Seen,
     ids,
@@ -22,6 +21,8 @@ from flowscale.queues.redis.operations.replies import (
     scores,
     seen_in,
 )
+from flowscale.queues.redis.operations.searching import Searching
+from flowscale.queues.redis.operations.steering import Steering
 from flowscale.queues.redis.records import task_data
 from flowscale.queues.redis.scripts import Operation, command, run_script
 
@@ -42,7 +43,7 @@ class Untidy:
     noted_ms: int
 
 
-class Tending(Ground):
+class Tending(Searching, Steering):
     """See WorkQueue.tend."""
 
     _adopted = ""  # the last waiting job that was looked at; "": begin with the oldest
@@ -57,7 +58,9 @@ class Tending(Ground):
             seen = yield from self._look()  # jobs that ended by it make others go
         yield from self._retire((*seen.done, *seen.failed))
         yield from self._adopt()
+        yield from self._file()
         yield from self._forget(seen)
+        yield from self._sample(seen.now_ms)
         return Tended(promoted, stalled)
 
     def _reap(self, expired: Sequence[str]) -> Operation[tuple[str, ...]]:
@@ -86,11 +89,8 @@ class Tending(Ground):
             return
         priorities = yield from self._priorities(waiting)
         answers = yield [
-            run_script(
-                "adopt",
-                (*self.keys.job_keys(job_id, priority), self.keys.every_job),
-                *self._head(job_id),
-                task_data(job_id),
+            self._script(
+                "adopt", (*self.keys.job_keys(job_id, priority), self.keys.every_job), job_id, task_data(job_id)
             )
             for job_id, priority in zip(waiting, priorities, strict=True)
         ]
@@ -105,10 +105,10 @@ class Tending(Ground):
         if ended:
             priorities = yield from self._priorities(ended)
             yield [
-                run_script(
+                self._script(
                     "retire",
                     (*self.keys.job_keys(job_id, priority), self.keys.every_job, *self.keys.owned_by_rq(job_id)),
-                    *self._head(job_id),
+                    job_id,
                 )
                 for job_id, priority in zip(ended, priorities, strict=True)
             ]
