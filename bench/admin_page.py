@@ -29,6 +29,7 @@ from flowscale.jobs import Job
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.redis import open_job_queue
 from flowscale.settings import RedisSettings
+from integration.admin_site import ADMIN_KEY
 from integration.browser import chromium, visit
 from integration.program import running
 from redis_server import RedisServer
@@ -101,9 +102,11 @@ def searches(ids: Sequence[str]) -> list[tuple[str, str]]:
 
 def look(browser: Browser, url: str, wanted: Sequence[tuple[str, str]]) -> dict[str, float]:
     """One visit; times in ms."""
-    with visit(browser, url) as seen:
+    with visit(browser, f"{url}/admin/login") as seen:
         page: Page = seen.page
         page.set_default_timeout(PATIENCE_MS)
+        assert page.request.post(f"{url}/api/admin/session", data={"key": ADMIN_KEY}).ok
+        page.goto(f"{url}/admin/queues", wait_until="commit")
         listed = page.evaluate(LISTED)
         times = {name.replace("-", " "): at for name, at in page.evaluate(PAINTS).items()}
         times["the list"] = listed
@@ -133,10 +136,15 @@ def main() -> None:
         settings = server.settings()
         console.print(f"Writing {arguments.jobs:,} jobs ...")
         ids = asyncio.run(fill(settings, arguments.jobs))
-        environment = {"QUEUE_MODE": "redis", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port)}
+        environment = {
+            "QUEUE_MODE": "redis",
+            "REDIS_HOST": "127.0.0.1",
+            "REDIS_PORT": str(server.port),
+            "FLOWSCALE_ADMIN_KEY": ADMIN_KEY,
+        }
         with running("api", Path(folder), **environment) as gateway:
             wanted = searches(ids)
-            figures = [look(browser, f"{gateway.url}/admin/queues", wanted) for _ in range(arguments.visits)]
+            figures = [look(browser, gateway.url, wanted) for _ in range(arguments.visits)]
         show(figures, arguments.jobs, console)
 
 

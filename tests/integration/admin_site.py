@@ -31,6 +31,9 @@ RENDERED_MS = 90_000
 
 STATES = ("Waiting", "Delayed", "Running", "Done", "Failed")
 
+ADMIN_KEY = "correct horse battery staple of the tests"
+BEARER = {"Authorization": f"Bearer {ADMIN_KEY}"}
+
 ERROR_OF_THE_NETWORK = "Failed to load resource"  # Chromium says so itself of every answer from 400 on
 
 
@@ -39,7 +42,7 @@ class AdminSite:
 
     def __init__(self, stage: Stage, server: RedisServer | None = None, *, port: int | None = None, **environment: str):
         self.site: Site = stage.site(server, port=port)
-        self._environment = environment
+        self._environment = {"FLOWSCALE_ADMIN_KEY": ADMIN_KEY, **environment}
         self.frontend: Frontend
 
     def __enter__(self) -> Self:
@@ -94,10 +97,19 @@ class AdminSite:
     def visit(
         self, browser: Browser, where: str = "queues", *, base: str | None = None, **options: Any
     ) -> Iterator[Visit]:
-        """The page in a fresh profile. `base`: of a proxy before the gateway. What scripts complain of is a failure."""
+        """The page in a fresh profile, which logs in on the way there. `base`: of a proxy before the gateway. What
+        scripts complain of is a failure."""
         with visit(browser, f"{base or self.url}/admin/{where}", **options) as seen:
+            log_in(seen.page)
             yield seen
         assert [text for text in seen.complaints if ERROR_OF_THE_NETWORK not in text] == []
+
+
+def log_in(page: Page, key: str = ADMIN_KEY) -> None:
+    """On the login page; it leads on to the page that was asked for."""
+    page.get_by_label("Admin key", exact=True).fill(key)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#counts")).to_be_attached(timeout=SOON_MS)
 
 
 def row(page: Page, label: str) -> Locator:
