@@ -18,7 +18,7 @@ from typing import Any, Self
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from flowscale.clocks import SystemClock
-from flowscale.jobs import Failure, JobState, RetryPolicy
+from flowscale.jobs import Failure, RetryPolicy
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.redis import open_work_queue
 from integration.browser import Visit, visit
@@ -48,6 +48,7 @@ class AdminSite:
     def __enter__(self) -> Self:
         self.site.__enter__()
         self.frontend = self.site.gateway(**self._environment)
+        self.frontend.http.headers.update(BEARER)
         return self
 
     def __exit__(
@@ -90,8 +91,9 @@ class AdminSite:
         finally:
             queue.close()
 
-    def ended(self, job_id: str) -> JobState:
-        return self.site.ended(job_id).state
+    def ended(self, job_id: str) -> dict[str, Any]:
+        """The job as the gateway tells it. (Playwright's loop runs in this thread: `Site.ask` cannot.)"""
+        return self.frontend.wait(job_id)
 
     @contextmanager
     def visit(

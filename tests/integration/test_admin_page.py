@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 from fault_proxy import FaultProxy
 from integration.accessibility import Axe, install_axe
 from integration.admin_site import (
-    BEARER,
     RENDERED_MS,
     SOON_MS,
     AdminSite,
@@ -326,12 +325,12 @@ def test_what_clients_and_logs_say_is_text_and_never_markup(site: AdminSite, bro
 
 
 def test_policy_lets_in_nothing_from_outside_and_no_frame(site: AdminSite) -> None:
-    answer = site.frontend.http.get("/admin/queues", headers=BEARER)
+    answer = site.frontend.http.get("/admin/queues")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
-    again = site.frontend.http.get("/admin/queues", headers=BEARER | {"If-None-Match": answer.headers["etag"]})
+    again = site.frontend.http.get("/admin/queues", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert not re.search(r"""(?:src|href)=["'](?:/|https?:)""", answer.text)
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=", answer.text)
@@ -339,7 +338,7 @@ def test_policy_lets_in_nothing_from_outside_and_no_frame(site: AdminSite) -> No
 
 def test_every_event_of_the_page_is_a_document_of_its_interface(site: AdminSite) -> None:
     """The page reads the stream by itself, so it is held to the form that browsers' own reader takes."""
-    with site.frontend.http.stream("GET", "/api/admin/events", headers=BEARER) as answer:
+    with site.frontend.http.stream("GET", "/api/admin/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         data = next(line.removeprefix("data:") for line in answer.iter_lines() if line.startswith("data:"))
         assert set(json.loads(data)) >= {"now", "queue", "workers", "server", "warnings", "readOnly"}

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -46,7 +47,7 @@ def test_without_a_login_the_page_is_only_a_way_to_the_login(site: AdminSite) ->
         "/admin/queues?state=error",
         f"/admin/queues/jobs/job_1700000000000_{'0' * 32}",
     ):
-        answer = site.frontend.http.get(path, follow_redirects=False)
+        answer = httpx2.get(f"{site.url}{path}", follow_redirects=False)
         assert (answer.status_code, answer.content) == (302, b"")
         assert not answer.headers["location"].startswith(("/", "http"))
         assert "login" in answer.headers["location"]
@@ -85,7 +86,7 @@ def test_logging_out_ends_it_for_good(site: AdminSite, browser: Browser) -> None
 
 def test_job_is_followed_where_the_render_api_asks_for_keys(stage: Stage, browser: Browser) -> None:
     with AdminSite(stage, FLOWSCALE_AUTH="keys") as site:
-        job_id = site.site.submit(3)
+        job_id = site.ask("behind keys", 3)
         site.fleet()
         with site.visit(browser, f"queues?job={job_id}") as seen:
             page = seen.page
