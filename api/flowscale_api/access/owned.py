@@ -36,11 +36,13 @@ _HIDDEN = 24
 """Of the 32 hex digits of a job's id: what stays tells when, not which."""
 
 
-def project_of(caller: Caller, given: str | None) -> str | None:
+def project_of(request: Request, given: str | None) -> str | None:
     """The project of something new, where `given` is what the request says. Raises Forbidden for another's."""
+    caller = caller_of(request)
     if caller.project is None:
         return given
     if given is not None and given != caller.project:
+        _audit(request, caller)
         raise Forbidden(
             f"The key {caller.name!r} is of another project than the request's projectId: leave that out, or use a key "
             "of that project."
@@ -54,16 +56,18 @@ async def keep_owner(gateway: Gateway, file_id: str, project: str | None) -> Non
         await gateway.gate.store.own(file_id, project)
 
 
-def check_seen(caller: Caller, job: Job) -> None:
+def check_seen(request: Request, job: Job) -> None:
     """Raises JobNotFound for another project's job, in the words for one that is not there."""
+    caller = caller_of(request)
     if caller.project is not None and job.project_id != caller.project:
+        _audit(request, caller)
         raise answers.job_not_found(job.id)
 
 
-async def check_job(gateway: Gateway, caller: Caller, job_id: str) -> None:
+async def check_job(request: Request, gateway: Gateway, job_id: str) -> None:
     """Likewise, before something is done to it; a job's project never changes."""
-    if caller.project is not None:
-        check_seen(caller, await gateway.queue.get(job_id))
+    if caller_of(request).project is not None:
+        check_seen(request, await gateway.queue.get(job_id))
 
 
 async def own_page(gateway: Gateway, caller: Caller, state: JobState | None, limit: int, cursor: str | None) -> JobPage:
@@ -112,7 +116,7 @@ async def check_upload(request: Request, file_id: str) -> None:
     if caller.project is None or not names.is_file_id(file_id):
         return
     if (await gateway_of(request).uploads.get(file_id)).project_id != caller.project:
-        audit.refused(request, "project", name=caller.name, key_id=caller.key_id)
+        _audit(request, caller)
         raise unknown(file_id)
 
 
@@ -150,7 +154,7 @@ async def file_caller(request: Request, gateway: Gateway) -> Caller:
             )
     caller = await gate.renderer(request, Scope.READ)
     if not await sees_file(gateway, caller, key):
-        audit.refused(request, "project", name=caller.name, key_id=caller.key_id)
+        _audit(request, caller)
         raise FileNotFound(f"There is no file {key[:200]}.")
     return caller
 
@@ -160,3 +164,7 @@ def own_idempotency_key(caller: Caller, key: str) -> str:
     if caller.project is None:
         return key
     return "project:" + hashlib.sha256(f"{caller.project}\n{key}".encode()).hexdigest()
+
+
+def _audit(request: Request, caller: Caller) -> None:
+    audit.refused(request, "project", name=caller.name, key_id=caller.key_id)

@@ -34,7 +34,7 @@ Wanted = ExecuteRequest | PlanRequest
 async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted:
     """Queue what the request asks for. Raises what the contract lists for execute and execute-plan."""
     caller = caller_of(request)
-    project = project_of(caller, wanted.project_id)
+    project = project_of(request, wanted.project_id)
     idempotency = _idempotency(request, wanted)
     # First of all: a repeat is answered even when its source was deleted meanwhile, or nothing can render now.
     if idempotency is not None and (known := await gateway.queue.earlier(idempotency)) is not None:

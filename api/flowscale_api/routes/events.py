@@ -43,7 +43,7 @@ async def watch_job(
     silence. The stream ends when the job has; a reader that comes back after that is answered 204, which tells
     browsers to stop coming."""
     job_id = known_job_id(job_id)
-    await check_job(gateway, caller, job_id)
+    await check_job(request, gateway, job_id)
     after = last_event_id(last_event)
     first = await gateway.queue.events(job_id, after, 0)
     if not first and last_event is not None and (await gateway.queue.get(job_id)).state.is_final:

@@ -59,10 +59,10 @@ async def list_jobs(
     responses=failures(JobNotFound, QueueUnavailable),
     dependencies=[Depends(needs(Scope.READ))],
 )
-async def get_job(request: Request, gateway: Parts, caller: Asker, job_id: JobId) -> Response:
+async def get_job(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """The state of a job, its progress, and once it is done where its output is."""
     job = await gateway.queue.get(known_job_id(job_id))
-    check_seen(caller, job)
+    check_seen(request, job)
     return json_answer(await job_answer(gateway, request, job))
 
 
@@ -74,9 +74,9 @@ async def get_job(request: Request, gateway: Parts, caller: Asker, job_id: JobId
     responses=failures(JobNotFound, Conflict, QueueUnavailable),
     dependencies=[Depends(needs(Scope.RENDER))],
 )
-async def cancel_job(request: Request, gateway: Parts, caller: Asker, job_id: JobId) -> Response:
+async def cancel_job(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """Ends a waiting job at once, and asks the worker of a running one to stop. Asking twice is no error."""
-    await check_job(gateway, caller, known_job_id(job_id))
+    await check_job(request, gateway, known_job_id(job_id))
     job = await gateway.queue.cancel(job_id)
     return json_answer(await job_answer(gateway, request, job))
 
@@ -89,9 +89,9 @@ async def cancel_job(request: Request, gateway: Parts, caller: Asker, job_id: Jo
     responses=failures(JobNotFound, FileNotFound, Conflict, QueueFull, QueueUnavailable, StorageUnavailable),
     dependencies=[Depends(needs(Scope.RENDER))],
 )
-async def retry_job(request: Request, gateway: Parts, caller: Asker, job_id: JobId) -> Response:
+async def retry_job(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """Gives a job that ended in error a fresh set of attempts, under the same id."""
-    await check_job(gateway, caller, known_job_id(job_id))
+    await check_job(request, gateway, known_job_id(job_id))
     if gateway.files.upload_retention_seconds is not None:
         await refuse_aged_sources(await gateway.queue.get(job_id), gateway)
     job = await gateway.queue.retry(job_id)

@@ -22,7 +22,6 @@ from flowscale.errors import (
 )
 from flowscale.keys.base import Scope
 from flowscale.uploads.base import UploadGone, UploadLocked
-from flowscale_api.access.callers import Asker
 from flowscale_api.access.owned import OwnUpload, project_of
 from flowscale_api.access.rules import needs
 from flowscale_api.deps import Gateway, Parts
@@ -67,11 +66,11 @@ def _json_body(model: type[BaseModel]) -> dict[str, Any]:
     openapi_extra=_json_body(PresignRequest),
     dependencies=[Depends(needs(Scope.RENDER))],
 )
-async def presign_upload(request: Request, gateway: Parts, caller: Asker) -> Response:
+async def presign_upload(request: Request, gateway: Parts) -> Response:
     """Where the storage is a bucket, its clients can send the file there by themselves, in parts of `partSize` bytes,
     in any order and several at once. PUT each to its address, then complete the upload."""
     wanted = await read_json(request, PresignRequest, gateway.settings.max_body_bytes)
-    wanted = wanted.model_copy(update={"project_id": project_of(caller, wanted.project_id)})
+    wanted = wanted.model_copy(update={"project_id": project_of(request, wanted.project_id)})
     upload, urls = await presign(gateway, wanted)
     return json_answer(
         Presigned(

@@ -25,7 +25,6 @@ from flowscale.errors import (
 )
 from flowscale.keys.base import Scope
 from flowscale.uploads.base import Upload, UploadGone, UploadKind, UploadLocked, UploadState
-from flowscale_api.access.callers import caller_of
 from flowscale_api.access.owned import OwnUpload, project_of
 from flowscale_api.access.rules import OPEN_TO_ALL, needs
 from flowscale_api.deps import Gateway, Parts
@@ -170,7 +169,7 @@ async def _create(request: Request, gateway: Gateway) -> Response:
     project = metadata.project_id
     if project is not None:
         project = checked_project(project, tus.METADATA)
-    project = project_of(caller_of(request), project)
+    project = project_of(request, project)
     brings_bytes = "content-type" in headers
     checksum = None
     if brings_bytes:

@@ -14,7 +14,6 @@ from flowscale.errors import (
     UploadError,
 )
 from flowscale.keys.base import Scope
-from flowscale_api.access.callers import Asker
 from flowscale_api.access.owned import keep_owner, project_of
 from flowscale_api.access.rules import needs
 from flowscale_api.deps import Parts
@@ -38,7 +37,7 @@ _log = logs.get("gateway")
     openapi_extra=form_body(MAX_PROJECT_ID),
     dependencies=[Depends(needs(Scope.RENDER))],
 )
-async def upload(request: Request, gateway: Parts, caller: Asker) -> Response:
+async def upload(request: Request, gateway: Parts) -> Response:
     """Stores the file of the form's field `file`. What it is, is judged by its content: mp4, webm, mov, avi, mkv,
     jpeg, png or webp. The answer's `filePath` is what a render takes as its source."""
     limit = gateway.settings.max_upload_bytes
@@ -46,7 +45,7 @@ async def upload(request: Request, gateway: Parts, caller: Asker) -> Response:
     body = Body(request, limit + FORM_OVERHEAD, too_large(limit))
 
     async def admit(file_id: str, given: str | None) -> str | None:
-        project = project_of(caller, given)
+        project = project_of(request, given)
         await keep_owner(gateway, file_id, project)
         return project
 
