@@ -100,10 +100,10 @@ def test_figures_and_list_follow_a_render_by_themselves(site: AdminSite, browser
 
 def test_page_of_a_job_follows_it_to_its_output(site: AdminSite, browser: Browser, axe: Axe) -> None:
     site.fleet()
-    site.ask("long film", seconds=6, resize={"width": 320, "height": 180}, quality="low")
+    site.ask("long-film", seconds=6, resize={"width": 320, "height": 180}, quality="low")
     with site.visit(browser, permissions=["clipboard-read", "clipboard-write"]) as seen:
         page = seen.page
-        open_job(page, "long film")
+        open_job(page, "long-film")
         expect_state(page, "Running", RENDERED_MS)
         expect(page.get_by_role("progressbar", name="Progress")).to_be_visible()
         expect(page.locator("#job-percent")).not_to_have_text("0 %", timeout=RENDERED_MS)
@@ -137,12 +137,12 @@ def test_page_of_a_job_follows_it_to_its_output(site: AdminSite, browser: Browse
 
 
 def test_page_of_a_failed_job_shows_every_attempt(site: AdminSite, browser: Browser, axe: Axe, tmp_path: Path) -> None:
-    job_id = site.ask_for_nonsense("no film", tmp_path, projectId="summer")
+    job_id = site.ask_for_nonsense("no-film", tmp_path, projectId="summer")
     site.fleet()
     site.ended(job_id)
     with site.visit(browser, f"queues?state=error&job={job_id}") as seen:
         page = seen.page
-        expect_job(page, "no film")
+        expect_job(page, "no-film")
         expect_state(page, "Failed")
         why = page.get_by_role("region", name="Why it ended")
         expect(why).to_contain_text("INVALID_MEDIA")
@@ -152,11 +152,11 @@ def test_page_of_a_failed_job_shows_every_attempt(site: AdminSite, browser: Brow
         expect_no_sideways_scroll(page)
         page.get_by_role("link", name="← Jobs").click()
         expect(page.get_by_role("link", name="Failed")).to_have_attribute("aria-current", "true")
-        expect(row(page, "no film")).to_contain_text("INVALID_MEDIA", timeout=SOON_MS)
+        expect(row(page, "no-film")).to_contain_text("INVALID_MEDIA", timeout=SOON_MS)
 
 
 def test_attempts_keep_their_own_logs(site: AdminSite, browser: Browser) -> None:
-    site.ask("twice tried")
+    site.ask("twice-tried")
     job_id = site.fail("STORAGE_ERROR", "the bucket refused", lines=("first words", "last words"), retryable=True)
     with site.visit(browser, f"queues?job={job_id}") as seen:
         page = seen.page
@@ -167,17 +167,17 @@ def test_attempts_keep_their_own_logs(site: AdminSite, browser: Browser) -> None
 
 
 def test_jobs_are_found_by_all_they_are_known_by(site: AdminSite, browser: Browser, tmp_path: Path) -> None:
-    night = site.ask("night ride", projectId="autumn")
-    site.ask("morning walk", projectId="summer")
+    night = site.ask("night-ride", projectId="autumn")
+    site.ask("morning-walk", projectId="summer")
     failed = site.ask_for_nonsense("noon", tmp_path)
     with site.visit(browser) as seen:
         page = seen.page
         search = page.get_by_role("searchbox")
         for words, found in (
-            (night, "night ride"),
-            ("autumn", "night ride"),
-            ("rid nigh", "night ride"),
-            ("WALK", "morning walk"),
+            (night, "night-ride"),
+            ("autumn", "night-ride"),
+            ("rid nigh", "night-ride"),
+            ("WALK", "morning-walk"),
         ):
             search.fill(words)
             expect(page.locator("#jobs-total")).to_have_text("1 job matches", timeout=SOON_MS)
@@ -200,24 +200,24 @@ def test_jobs_are_found_by_all_they_are_known_by(site: AdminSite, browser: Brows
 
 def test_long_lists_are_turned_page_by_page(site: AdminSite, browser: Browser) -> None:
     for number in range(1, 121):
-        site.ask(f"clip {number:03}")
+        site.ask(f"clip-{number:03}")
     with site.visit(browser) as seen:
         page = seen.page
         words = page.locator("#pager-words")
         expect(words).to_have_text("1 to 50 of 120", timeout=SOON_MS)
-        expect(row(page, "clip 120")).to_be_visible()
+        expect(row(page, "clip-120")).to_be_visible()
         page.get_by_role("button", name="Older").click()
         expect(words).to_have_text("51 to 100 of 120", timeout=SOON_MS)
         page.get_by_role("button", name="Older").click()
         expect(words).to_have_text("101 to 120 of 120", timeout=SOON_MS)
-        expect(row(page, "clip 001")).to_be_visible()
+        expect(row(page, "clip-001")).to_be_visible()
         expect(page.get_by_role("button", name="Older")).to_be_disabled()
 
         page.reload()
         expect(words).to_have_text("101 to 120 of 120", timeout=SOON_MS)
         page.go_back()
         expect(words).to_have_text("51 to 100 of 120", timeout=SOON_MS)
-        open_job(page, "clip 051")
+        open_job(page, "clip-051")
         page.get_by_role("link", name="← Jobs").click()
         expect(words).to_have_text("51 to 100 of 120", timeout=SOON_MS)
         page.get_by_role("button", name="Newest").click()
@@ -246,7 +246,7 @@ def test_lost_queue_is_an_error_with_its_code_and_a_way_on(
     stage: Stage, own_redis: RedisServer, browser: Browser, axe: Axe
 ) -> None:
     with AdminSite(stage, own_redis) as site:
-        site.ask("still there")
+        site.ask("still-there")
         own_redis.stop()
         with site.visit(browser) as seen:
             page = seen.page
@@ -255,7 +255,7 @@ def test_lost_queue_is_an_error_with_its_code_and_a_way_on(
             assert axe.grave_findings(page) == []
             own_redis.start()
             fault.get_by_role("button", name="Try again").click()
-            expect(row(page, "still there")).to_be_visible(timeout=SOON_MS)
+            expect(row(page, "still-there")).to_be_visible(timeout=SOON_MS)
             expect_live(page)
 
 
@@ -279,11 +279,11 @@ def test_unknown_job_is_said_to_be_none(site: AdminSite, browser: Browser, axe: 
 
 
 def test_keyboard_alone_reaches_everything(site: AdminSite, browser: Browser) -> None:
-    site.ask("by keyboard")
+    site.ask("by-keyboard")
     with site.visit(browser) as seen:
         page = seen.page
         expect_live(page)
-        expect(row(page, "by keyboard")).to_be_visible(timeout=SOON_MS)
+        expect(row(page, "by-keyboard")).to_be_visible(timeout=SOON_MS)
         page.locator("body").press("Tab")
         expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         page.keyboard.press("Enter")
@@ -297,7 +297,7 @@ def test_keyboard_alone_reaches_everything(site: AdminSite, browser: Browser) ->
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_be_hidden()
         expect(pause).to_be_focused()
-        row(page, "by keyboard").locator(".job-link").focus()
+        row(page, "by-keyboard").locator(".job-link").focus()
         page.keyboard.press("Enter")
         expect(page.locator("#job-heading")).to_be_focused(timeout=SOON_MS)
         for _ in range(3):

@@ -86,7 +86,7 @@ def test_logging_out_ends_it_for_good(site: AdminSite, browser: Browser) -> None
 
 def test_job_is_followed_where_the_render_api_asks_for_keys(stage: Stage, browser: Browser) -> None:
     with AdminSite(stage, FLOWSCALE_AUTH="keys") as site:
-        job_id = site.ask("behind keys", 3)
+        job_id = site.ask("behind-keys", 3)
         site.fleet()
         with site.visit(browser, f"queues?job={job_id}") as seen:
             page = seen.page

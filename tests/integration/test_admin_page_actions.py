@@ -84,7 +84,7 @@ def test_waiting_and_running_jobs_are_cancelled(site: AdminSite, browser: Browse
 
 
 def test_done_job_is_removed_with_its_output(site: AdminSite, browser: Browser) -> None:
-    job_id = site.ask("to be forgotten")
+    job_id = site.ask("to-be-forgotten")
     site.fleet()
     site.ended(job_id)
     assert site.site.outputs(job_id)
@@ -115,7 +115,7 @@ def test_waiting_job_is_promoted(site: AdminSite, browser: Browser) -> None:
 
 def test_failed_jobs_are_retried_together(site: AdminSite, browser: Browser, axe: Axe) -> None:
     for number, code in enumerate(("DISK_FULL", "DISK_FULL", "OUT_OF_MEMORY")):
-        site.ask(f"lost {number}")
+        site.ask(f"lost-{number}")
         site.fail(code, "it went wrong")
     with site.visit(browser, "queues?state=error&q=DISK_FULL") as seen:
         page = seen.page
@@ -146,7 +146,7 @@ def test_queue_is_paused_and_resumed(site: AdminSite, browser: Browser, axe: Axe
 
 
 def test_refusal_is_said_in_the_dialog_with_its_code(site: AdminSite, browser: Browser, axe: Axe) -> None:
-    job_id = site.ask("too late")
+    job_id = site.ask("too-late")
     with site.visit(browser, f"queues?job={job_id}") as seen:
         page = seen.page
         dialog = press(page, "Promote")
@@ -162,27 +162,27 @@ def test_refusal_is_said_in_the_dialog_with_its_code(site: AdminSite, browser: B
 
 def test_read_only_gateway_offers_nothing_and_says_why(stage: Stage, browser: Browser, axe: Axe) -> None:
     with AdminSite(stage, FLOWSCALE_ADMIN_READ_ONLY="true") as site:
-        site.ask("only to be seen")
+        site.ask("only-to-be-seen")
         with site.visit(browser) as seen:
             page = seen.page
             expect_live(page)
             expect(page.locator("#read-only")).to_be_visible()
             expect(page.locator("#queue-actions")).to_have_text("Read only: this gateway changes nothing.")
-            open_job(page, "only to be seen")
+            open_job(page, "only-to-be-seen")
             expect(page.locator("#job-view .actions")).to_have_text("Read only: this gateway changes nothing.")
             expect(page.locator("#job-view .actions button")).to_have_count(0)
             assert axe.grave_findings(page) == []
 
 
 def test_page_works_below_a_path_of_a_proxys(site: AdminSite, browser: Browser) -> None:
-    job_id = site.ask("far below")
+    job_id = site.ask("far-below")
     site.fleet()
     site.ended(job_id)
     with PrefixProxy(site.port, "/video/render") as proxy, site.visit(browser, "", base=proxy.url) as seen:
         page = seen.page
         expect(page).to_have_url(f"{proxy.url}/admin/queues")
         expect_live(page)
-        open_job(page, "far below")
+        open_job(page, "far-below")
         expect(page.get_by_label("What the job made")).to_have_js_property("error", None)
         page.wait_for_function("() => document.querySelector('video').readyState >= 1", timeout=SOON_MS)
         confirm(page, "Remove", "Remove the job")

@@ -1,7 +1,7 @@
 /** What was tried: each execution that ended, with its error and the last lines of its log. */
 
 import { make } from "../dom.js";
-import { elapsed } from "../words.js";
+import { duration } from "../words.js";
 import { mark } from "./marks.js";
 import { timeOf } from "./times.js";
 
@@ -21,7 +21,7 @@ function attemptOf(attempt) {
   const shape = attempt.code === null || attempt.code === undefined ? "done" : attempt.code === "CANCELLED" ? "cancelled" : "error";
   const state = make("span", { className: "state" }, mark(shape), shape === "done" ? "Succeeded" : attempt.code);
   state.dataset.state = shape;
-  const took = elapsed((Date.parse(attempt.endedAt) - Date.parse(attempt.startedAt)) / 1000);
+  const took = duration((Date.parse(attempt.endedAt) - Date.parse(attempt.startedAt)) / 1000);
   const item = make(
     "li",
     {},

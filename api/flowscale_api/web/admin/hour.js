@@ -65,7 +65,7 @@ function frame() {
 /** @param {Point[]} points */
 function inWords(points) {
   const total = (/** @type {"enqueued"|"done"|"error"} */ name) => points.reduce((sum, point) => sum + (point[name] ?? 0), 0);
-  const unread = points.filter((point) => point.waiting === null && point.enqueued === null).length;
+  const unread = points.filter(isUnread).length;
   if (unread === points.length) return "Nothing was read in the last hour.";
   const deepest = points.reduce((most, point) => ((point.waiting ?? -1) > (most.waiting ?? -1) ? point : most));
   const words = [`${count(total("enqueued"))} came, ${count(total("done"))} done, ${count(total("error"))} failed`];
@@ -94,14 +94,12 @@ function picture(points, width) {
   const depth = (/** @type {number} */ value) => LANES.depth.top + LANES.depth.height * (1 - value / depthMost);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "hour" });
   drawing.setAttribute("aria-label", `Chart of the last hour. ${inWords(points)}`);
+  drawing.append(...gaps(points, x));
   drawing.append(...axis(LANES.flow, flowMost, width), ...axis(LANES.depth, depthMost, width), ...hours(points, x));
   const foot = LANES.flow.top + LANES.flow.height;
   points.forEach((point, index) => {
     const wide = Math.max(1, step - 1.5);
-    if (point.enqueued === null && point.waiting === null) {
-      drawing.append(svg("rect", { x: x(index), y: LANES.flow.top, width: step, height: foot - LANES.flow.top, class: "unread" }));
-      return;
-    }
+    if (isUnread(point)) return;
     const done = flow(point.done ?? 0);
     const both = flow((point.done ?? 0) + (point.error ?? 0));
     if (point.done) drawing.append(svg("rect", { x: x(index) + 0.75, y: done, width: wide, height: foot - done, class: "finished" }));
@@ -114,6 +112,27 @@ function picture(points, width) {
   drawing.append(svg("path", { d: steps(points, (point) => point.waiting, x, step, depth, depth(0)), class: "waiting" }));
   drawing.append(svg("path", { d: steps(points, (point) => point.running, x, step, depth), class: "line running" }));
   return drawing;
+}
+
+/** @param {Point} point */
+const isUnread = (point) => point.enqueued === null && point.waiting === null;
+
+/**
+ * One ground for each run of minutes that nothing was read in.
+ * @param {Point[]} points
+ * @param {(index: number) => number} x
+ */
+function gaps(points, x) {
+  const runs = [];
+  points.forEach((point, index) => {
+    if (!isUnread(point)) return;
+    const last = runs.at(-1);
+    if (last?.end === index) last.end = index + 1;
+    else runs.push({ begin: index, end: index + 1 });
+  });
+  return runs.flatMap(({ begin, end }) =>
+    Object.values(LANES).map(({ top, height }) => svg("rect", { x: x(begin), y: top, width: x(end) - x(begin), height, class: "unread" })),
+  );
 }
 
 /** The next of 4, 10, 20, 40, 100, ... at or above all. @param {number[]} values */

@@ -2,7 +2,7 @@
 
 import { make } from "../dom.js";
 import { duration, fileSize, pictureSize } from "../words.js";
-import { age, count, timeOf } from "./times.js";
+import { count, timeOf } from "./times.js";
 
 /** @typedef {[string, Node|string|null|undefined]} Fact */
 
@@ -36,7 +36,7 @@ export function factsOf(job) {
       ["Place in line", job.queuePosition ? (job.queuePosition === 1 ? "next" : count(job.queuePosition)) : null],
       ["Worker", job.worker],
       ["Asked for", timeOf(job.createdAt)],
-      ["Waited", waited === null ? null : age(waited)],
+      ["Waited", waited === null ? null : duration(waited / 1000)],
       ["Started", job.startedAt ? timeOf(job.startedAt) : null],
       ["Ended", job.completedAt ? timeOf(job.completedAt) : null],
       ["Took", job.durationMs === null || job.durationMs === undefined ? null : duration(job.durationMs / 1000)],
@@ -67,7 +67,7 @@ export function askedFor(job) {
       ["Size", resize ? `${pictureSize(resize.width, resize.height)}, ${resize.fit ?? "contain"}` : "as the source"],
       ["Frames", frameRate ? `${+(frameRate[0] / frameRate[1]).toFixed(3)} per second` : null],
       ["Sound", soundOf(audio)],
-      ...rest.map(([key, value]) => /** @type {Fact} */ ([words(key), typeof value === "string" ? value : JSON.stringify(value)])),
+      ...rest.map(([key, value]) => /** @type {Fact} */ ([words(key), plain(value)])),
     ]),
     make("details", { id: "spec" }, make("summary", { textContent: "As JSON" }), raw),
   );
@@ -104,29 +104,34 @@ export function sourcesOf(job) {
   return card("sources-title", sources.length === 1 ? "Source" : `${sources.length} sources`, make("ol", { className: "sources" }, ...items));
 }
 
-const UNITS = { Ms: (/** @type {number} */ value) => duration(value / 1000), Bytes: fileSize, Us: (/** @type {number} */ value) => duration(value / 1e6) };
+const OF_STREAMS = new Set(["kind", "codec", "width", "height", "pixelFormat", "frameRate", "frames", "channels", "sampleRate"]);
 
-/** A probe's facts, whatever it found: `frameRate: [25, 1]` is shown as Frame rate 25. @param {any} probe @returns {Fact[]} */
-function probeFacts(probe, before = "") {
-  return Object.entries(probe).flatMap(([key, value]) => {
-    const name = before ? `${before}, ${words(key).toLowerCase()}` : words(key);
-    if (value === null || value === "" || value === false) return [];
-    if (Array.isArray(value) && value.length === 2 && value.every(Number.isFinite)) return [[name, String(+(value[0] / value[1]).toFixed(3))]];
-    if (Array.isArray(value)) return value.flatMap((each, index) => (typeof each === "object" && each ? probeFacts(each, `${name} ${index + 1}`) : [[`${name} ${index + 1}`, String(each)]]));
-    if (typeof value === "object") return probeFacts(value, name);
-    return [[withoutUnit(name), inUnit(key, value)]];
-  });
+/** What a worker found in a source, one line for each stream. @param {any} probe @returns {Fact[]} */
+function probeFacts(probe) {
+  const { container, durationMs, size, streams = [], ...rest } = probe;
+  const file = [container, durationMs && duration(durationMs / 1000), size && fileSize(size)].filter(Boolean).join(", ");
+  return [
+    ["File", file],
+    ...streams.map((/** @type {any} */ stream) => [stream.kind === "audio" ? "Sound" : words(String(stream.kind)), streamWords(stream)]),
+    ...Object.entries(rest).map(([key, value]) => /** @type {Fact} */ ([words(key), plain(value)])),
+  ];
 }
 
-/** @param {string} name */
-const withoutUnit = (name) => name.replace(/ (ms|us|bytes)$/i, "");
-
-/** @param {string} key @param {any} value @returns {string} */
-function inUnit(key, value) {
-  const unit = Object.keys(UNITS).find((each) => key.endsWith(each));
-  if (unit && typeof value === "number") return UNITS[/** @type {keyof UNITS} */ (unit)](value);
-  return value === true ? "yes" : String(value);
+/** @param {any} stream */
+function streamWords(stream) {
+  const parts = [stream.codec];
+  if (stream.width) parts.push(pictureSize(stream.width, stream.height));
+  if (stream.frameRate) parts.push(`${+Number(stream.frameRate).toFixed(3)} frames per second`);
+  if (stream.frames) parts.push(`${count(stream.frames)} frames`);
+  if (stream.pixelFormat) parts.push(stream.pixelFormat);
+  if (stream.channels) parts.push(`${stream.channels} ${stream.channels === 1 ? "channel" : "channels"}`);
+  if (stream.sampleRate) parts.push(`${count(stream.sampleRate)} Hz`);
+  const more = Object.entries(stream).filter(([key, value]) => !OF_STREAMS.has(key) && value !== null && value !== false);
+  return [...parts, ...more.map(([key, value]) => `${words(key).toLowerCase()} ${plain(value)}`)].join(", ");
 }
+
+/** @param {any} value */
+const plain = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 /** `outputName` as `Output name` @param {string} key */
 function words(key) {

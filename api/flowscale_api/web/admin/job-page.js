@@ -137,9 +137,9 @@ function draw(job) {
   const player = place.querySelector(".player");
   document.title = `${labelOf(job)} · ${stateWord(stateOf(job))} · FlowScale`;
   const main = make("div", { className: "job-main" });
-  main.append(...[faultOf(job), progressOf(job), playerOf(job, player), logOf(job), timelineOf(job), attemptsOf(job)].filter((part) => part !== null));
+  main.append(...[faultOf(job), progressOf(job), playerOf(job, player), logOf(job), timelineOf(job), attemptsOf(job), commandsOf(job)].filter((part) => part !== null));
   const side = make("div", { className: "job-side" });
-  const parts = [factsOf(job), askedFor(job), sourcesOf(job), commandsOf(job), deliveriesOf(job, frame.readOnly, () => void read())];
+  const parts = [factsOf(job), askedFor(job), sourcesOf(job), deliveriesOf(job, frame.readOnly, () => void read())];
   side.append(...parts.filter((part) => part !== null));
   place.replaceChildren(head(), title(job), make("div", { className: "job-parts" }, main, side));
   place.querySelectorAll("details").forEach((element) => {

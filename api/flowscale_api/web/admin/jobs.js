@@ -2,7 +2,7 @@
 
 import { byId, make } from "../dom.js";
 import { ApiError } from "../http.js";
-import { elapsed } from "../words.js";
+import { duration } from "../words.js";
 import * as api from "./admin-api.js";
 import { addressOf } from "./address.js";
 import { faultPanel } from "./advice.js";
@@ -211,9 +211,10 @@ function stateElement(job) {
 
 /** @param {JobRow} job @returns {(Node|string)[]} */
 function timeWords(job) {
-  const span = (/** @type {number} */ ms) => elapsed(Math.max(0, ms) / 1000);
   if (job.state === "running" && job.startedAt) return [ageOf(Date.parse(job.startedAt), "so far")];
-  if (job.completedAt && job.startedAt) return [`took ${span(Date.parse(job.completedAt) - Date.parse(job.startedAt))}`];
+  if (job.completedAt && job.startedAt) {
+    return [`took ${duration(Math.max(0, Date.parse(job.completedAt) - Date.parse(job.startedAt)) / 1000)}`];
+  }
   if (job.queuePosition) return [job.queuePosition === 1 ? "next" : `${count(job.queuePosition)} in line`];
   return job.priority !== "normal" ? [`${job.priority} priority`] : [];
 }

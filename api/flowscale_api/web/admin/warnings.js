@@ -20,7 +20,8 @@ function inWords(server) {
   if (server.kind === "memory") return "Queue in memory: its jobs end with this process";
   const memory = server.memoryBytes === null ? "memory not known" : `${fileSize(server.memoryBytes)} used`;
   const limit = server.memoryLimitBytes ? `of ${fileSize(server.memoryLimitBytes)}` : "";
-  const words = [`Redis ${server.version ?? ""}`.trim(), `${memory} ${limit}`.trim()];
+  const name = server.version ?? "redis"; // it says which one it is: `redis 7.0.15`, `valkey 8.1.1`
+  const words = [name.charAt(0).toUpperCase() + name.slice(1), `${memory} ${limit}`.trim()];
   if (server.policy) words.push(`policy ${server.policy}`);
   if (server.persistence) words.push(`persistence ${server.persistence}`);
   return words.join(" · ");

@@ -63,8 +63,8 @@ function row(worker, linkTo) {
     make("span", { className: "worker-name", textContent: name, title: worker.worker }),
     state,
     facts,
-    ...worker.jobs.map((jobId) => make("span", { className: "worker-job" }, linkTo(jobId))),
   );
+  if (worker.jobs.length) item.append(make("p", { className: "worker-jobs" }, "renders ", ...worker.jobs.flatMap((jobId) => [linkTo(jobId), " "])));
   if (problem) item.append(make("p", { className: "fault", textContent: problem }));
   return item;
 }
