@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-unit test-contract test-integration test-chart e2e e2e-long soak check \
-	format generate bench bench-render bench-queue bench-files bench-chaos bench-page bench-scaling images clean
+	format generate bench bench-admin bench-page bench-render bench-queue bench-files bench-chaos bench-scaling images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -103,6 +103,10 @@ bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted
 bench-page: ## measures the page of the queue in a browser, with 100,000 jobs: first paint, list, searches
 	@scripts/bootstrap python ffmpeg redis chromium
 	PYTHONPATH=tests $(bin)/python -m bench.admin_page $(ARGS)
+
+bench-admin: ## measures the admin API over 100,000 jobs, and what an open page and scrapes cost a gateway under load
+	@scripts/bootstrap python redis
+	PYTHONPATH=tests $(bin)/python -m bench.admin $(ARGS)
 
 bench-scaling: ## measures the operator on a kind cluster: from a job to its replica, and what it takes at rest
 	@scripts/bootstrap python ffmpeg clips openssl helm

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from flowscale.jobs import Job, Priority, RetryPolicy
-from flowscale.queues.base import Execution, JobQueue, QueuePolicy, WorkQueue
+from flowscale.queues.admin_view import GatewayQueue
+from flowscale.queues.base import Execution, QueuePolicy, WorkQueue
 from flowscale.queues.scaling_view import ScalingQueue
 from flowscale.testing import a_job
 
@@ -30,7 +31,7 @@ LONG_S = 600.0
 class OpenQueue(NamedTuple):
     """The halves of one queue."""
 
-    jobs: JobQueue
+    jobs: GatewayQueue
     work: WorkQueue
     scaling: ScalingQueue
 

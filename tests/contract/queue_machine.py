@@ -26,11 +26,17 @@ from contract.queue_model import MODEL_POLICY, Known, Model
 from flowscale.errors import Conflict, JobNotFound, LeaseLost, QueueFull
 from flowscale.jobs import CANCELLED, Job, JobState, Priority
 from flowscale.queues.base import PRIORITY_ORDER, Depth, Execution
+from flowscale.queues.finding import Wanted
 from flowscale.testing import a_failure, a_job, an_output
 
 T = TypeVar("T")
 
 PAUSES_MS = (1, 4_999, 5_000, 10_000, 19_999, 20_000, 61_000)
+
+NAMES = ("cancel", "canal", "film", "ffmpeg_exit_error")
+"""Of projects and labels: some begin alike, some like a code that jobs end with."""
+
+WORDS = ("c", "can", "cancel", "cancelled", "f", "ff", "ffmpeg_exit_error", "film", "films", "job_1", "worker_lost")
 
 picks = st.integers(min_value=0, max_value=30)
 
@@ -70,16 +76,21 @@ class QueueMachine(RuleBasedStateMachine):
 
     # What gateways do.
 
-    @rule(priorities=st.lists(st.sampled_from(PRIORITY_ORDER), min_size=1, max_size=4))
-    def enqueue(self, priorities: list[Priority]) -> None:
+    @rule(
+        priorities=st.lists(st.sampled_from(PRIORITY_ORDER), min_size=1, max_size=4),
+        project=st.none() | st.sampled_from(NAMES),
+        label=st.none() | st.sampled_from(NAMES),
+    )
+    def enqueue(self, priorities: list[Priority], project: str | None, label: str | None) -> None:
         for priority in priorities:
-            self.enqueue_one(a_job(priority=priority))
+            self.enqueue_one(a_job(priority=priority, project_id=project, spec={"outputName": label}))
 
     def enqueue_one(self, job: Job) -> None:
         if not self.model.has_room():
             self.refused(QueueFull, lambda: self.wait(self.queue.jobs.enqueue(job)))
             return
-        known = self.model.jobs[job.id] = Known(job.id, job.priority)
+        known = Known(job.id, job.priority, job.project_id, job.spec["outputName"])
+        self.model.jobs[job.id] = known
         self.model.join(known)
         answer = self.wait(self.queue.jobs.enqueue(job))
         assert answer.position == self.model.waiting().index(known) + 1
@@ -112,6 +123,33 @@ class QueueMachine(RuleBasedStateMachine):
         self.wait(self.queue.jobs.retry(known.id))
         known.failures, known.stalls, known.cancelled, known.record = 0, 0, False, None
         self.model.join(known)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(pick=picks, state=st.sampled_from(JobState))
+    def move_to_front(self, pick: int, state: JobState) -> None:
+        known = self.pick_job(pick, state)
+        if known.state not in (JobState.QUEUED, JobState.DELAYED):
+            self.refused(Conflict, lambda: self.wait(self.queue.jobs.move_to_front(known.id)))
+            return
+        assert self.wait(self.queue.jobs.move_to_front(known.id)).priority is PRIORITY_ORDER[0]
+        self.model.to_front(known)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(pick=picks, state=st.sampled_from(JobState))
+    def remove(self, pick: int, state: JobState) -> None:
+        known = self.pick_job(pick, state)
+        if known.state is JobState.RUNNING:
+            self.refused(Conflict, lambda: self.wait(self.queue.jobs.remove(known.id)))
+            return
+        assert self.wait(self.queue.jobs.remove(known.id)).state is known.state
+        self.model.remove(known)
+        self.refused(JobNotFound, partial(self.record, known))
+
+    @rule(word=st.sampled_from(WORDS), state=st.none() | st.sampled_from(JobState), limit=st.integers(1, 5))
+    def search(self, word: str, state: JobState | None, limit: int) -> None:
+        expected = self.model.found(word, state)
+        found = self.wait(self.queue.jobs.search(Wanted(state=state, words=(word,)), limit, None))
+        assert ([job.id for job in found.jobs], found.total) == (expected[:limit], len(expected))
 
     @rule(pause=st.sampled_from([False, False, True]))
     def pause_or_resume(self, pause: bool) -> None:

@@ -22,6 +22,8 @@ class Known:
 
     id: str
     priority: Priority
+    project: str | None = None
+    label: str | None = None
     since: int = 0  # the turn in which it joined its line
     state: JobState = JobState.QUEUED
     progress: int = 0
@@ -34,6 +36,11 @@ class Known:
     due: int = 0
     ended: int = 0
     record: Job | None = None  # as it was when it ended: it must not change
+
+    def has(self, word: str) -> bool:
+        failure = self.record.failure if self.record is not None else None
+        words = [self.id, self.project or "", self.label or "", failure.code.lower() if failure else ""]
+        return any(own.startswith(word) for own in words)
 
 
 @dataclass
@@ -66,6 +73,26 @@ class Model:
     def back_to_head(self, known: Known) -> None:
         known.state, known.execution_id = JobState.QUEUED, None
         self.lines[known.priority].insert(0, known)
+
+    def to_front(self, known: Known) -> None:
+        """Before all that wait, with the priority of the first line."""
+        if known.state is JobState.QUEUED:
+            self.lines[known.priority].remove(known)
+        else:
+            self.joined += 1
+            known.state, known.since = JobState.QUEUED, self.joined
+        known.priority = PRIORITY_ORDER[0]
+        self.lines[known.priority].insert(0, known)
+
+    def remove(self, known: Known) -> None:
+        if known.state is JobState.QUEUED:
+            self.lines[known.priority].remove(known)
+        del self.jobs[known.id]
+
+    def found(self, word: str, state: JobState | None) -> list[str]:
+        """Ids of the jobs in a state of which a word begins so, newest first."""
+        found = [known for known in self.jobs.values() if state in (None, known.state)]
+        return sorted((known.id for known in found if known.has(word)), reverse=True)
 
     def end(self, known: Known, state: JobState, record: Job) -> None:
         known.state, known.execution_id, known.record, known.ended = state, None, record, self.now

@@ -16,6 +16,7 @@ from collections import Counter
 from functools import partial
 
 from contract.queue_harness import LONG_S, POLICY, QueueHarness, enqueue, fetch, in_threads, start_one
+from contract.queue_suite_admin import AdminSuite
 from contract.queue_suite_events import EventsSuite
 from contract.queue_suite_figures import FiguresSuite
 from contract.queue_suite_gateway import GatewaySuite
@@ -106,5 +107,5 @@ class ConcurrencySuite:
             assert record.cancel_requested
 
 
-class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ScalingSuite, ConcurrencySuite):
+class QueueSuite(GatewaySuite, WorkerSuite, EventsSuite, FiguresSuite, ScalingSuite, AdminSuite, ConcurrencySuite):
     """All that every backend owes."""

@@ -29,7 +29,8 @@ from flowscale.clocks import SystemClock
 from flowscale.errors import IllegalTransition, JobNotFound, LeaseLost
 from flowscale.jobs import RetryPolicy
 from flowscale.predictions import Lessons
-from flowscale.queues.base import Depth, Enqueued, Execution, Idempotency, JobQueue, QueuePolicy, Tended, WorkQueue
+from flowscale.queues.admin_view import GatewayQueue
+from flowscale.queues.base import Depth, Enqueued, Execution, Idempotency, QueuePolicy, Tended, WorkQueue
 from flowscale.queues.memory import MemoryQueue
 from flowscale.queues.memory.idempotency import Keys
 from flowscale.queues.scaling_view import ScalingQueue
@@ -42,7 +43,7 @@ class MemoryHarness(QueueHarness):
     async def open(self, policy: QueuePolicy = POLICY, *, real_time: bool = False) -> OpenQueue:
         self.clock = FakeClock()
         queue = MemoryQueue(policy, SystemClock() if real_time else self.clock, no_jitter)
-        jobs: JobQueue = queue
+        jobs: GatewayQueue = queue
         work: WorkQueue = queue
         scaling: ScalingQueue = queue
         return OpenQueue(jobs, work, scaling)

@@ -12,7 +12,8 @@ from contract.queue_harness import POLICY, OpenQueue, QueueHarness
 from contract.queue_machine import queue_machine
 from contract.queue_suite import QueueSuite
 from flowscale.clocks import SystemClock
-from flowscale.queues.base import JobQueue, QueuePolicy, WorkQueue
+from flowscale.queues.admin_view import GatewayQueue
+from flowscale.queues.base import QueuePolicy, WorkQueue
 from flowscale.queues.redis import Keys, RedisJobQueue, RedisScalingQueue, RedisWorkQueue
 from flowscale.queues.redis.connections import describe, gateway_client, worker_client
 from flowscale.queues.redis.contact import Contact
@@ -49,7 +50,7 @@ class RedisHarness(QueueHarness):
         )
         self.work.tend()
         self.scaling = RedisScalingQueue(gateway_client(settings), self.keys, policy, clock, where, now=now)
-        jobs: JobQueue = self.jobs
+        jobs: GatewayQueue = self.jobs
         work: WorkQueue = self.work
         scaling: ScalingQueue = self.scaling
         return OpenQueue(jobs, work, scaling)

@@ -194,7 +194,7 @@ async def test_what_rqs_tools_left_of_a_job_goes(harness: RedisHarness) -> None:
     await _rounds(harness)
     assert (await queue.jobs.list(None, 10, None)).jobs == ()
     left = {key.decode() for key in client.scan_iter(match=f"{keys.prefix}*")}
-    assert left == {keys.of(name) for name in ("queues", "counters", "joined")}
+    assert left == {keys.of(name) for name in ("queues", "counters", "joined", "history")}
 
 
 async def test_a_failed_job_that_rqs_tools_queued_is_failed_still_and_can_be_retried(harness: RedisHarness) -> None:

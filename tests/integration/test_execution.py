@@ -22,6 +22,7 @@ from flowscale.jobs import Failure, Job, JobState, Output
 from flowscale.names import upload_key
 from flowscale.queues.base import Execution, QueuePolicy, Tended, WorkerReport
 from flowscale.queues.memory import MemoryQueue
+from flowscale.queues.told import Facts
 from flowscale.specs import Quality, RenderSpec, Source, Trim
 from flowscale.storage.base import StoredObject
 from flowscale.storage.local import LocalStorage
@@ -74,6 +75,10 @@ class FaultyQueue:
     def progress(self, execution: Execution, percent: int | None, lines: Sequence[str] = ()) -> None:
         self._call("progress")
         self.queue.progress(execution, percent, lines)
+
+    def describe(self, execution: Execution, facts: Facts) -> None:
+        self._call("describe")
+        self.queue.describe(execution, facts)
 
     def commit(self, execution: Execution, output: Output) -> Job:
         self._call("commit")

@@ -6,7 +6,7 @@ The reading begins with the first reader and ends with the last. A reader is giv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from flowscale import logs
 from flowscale.errors import QueueUnavailable
@@ -41,7 +41,7 @@ class Feed:
 
     async def stream(
         self, read: Read, stopping: asyncio.Event, may_go_on: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Events, until the gateway stops, the reader may not go on, or the queue cannot be read."""
         self.readers += 1
         seen = 0

@@ -9,16 +9,18 @@ from flowscale.jobs import Job, JobState
 from flowscale.queues.base import Event, EventKind
 from flowscale_api.admin.shapes import TimelineEntry
 
+_RANK = ("accepted", "started", "failed", "queued again", "runs", "tried again", "ended in error", "done")
+
 
 def timeline(job: Job, events: Sequence[Event]) -> list[TimelineEntry]:
-    """Ties stand in the order in which such things happen."""
+    """Of what happened in one ms, that stands first which must have been first (`_RANK`)."""
     found: list[tuple[int, str, str | None]] = [(job.created_ms, "accepted", None)]
     for attempt in job.attempts:
         found.append((attempt.started_ms, "started", f"attempt {attempt.number} on {attempt.worker}"))
         if attempt.code is not None:
             found.append((attempt.ended_ms, "failed", f"attempt {attempt.number}: {attempt.code}: {attempt.message}"))
     if job.state is JobState.RUNNING and job.execution_started_ms is not None:
-        found.append((job.execution_started_ms, "started", f"attempt {_next_number(job)} on {job.worker}"))
+        found.append((job.execution_started_ms, "runs", f"attempt {_next_number(job)} on {job.worker}"))
     found += [(event.at_ms, "queued again", None) for event in _queued_again(job, events)]
     if job.state is JobState.DELAYED and job.due_ms is not None:
         found.append((job.due_ms, "tried again", "when its back-off has passed"))
@@ -27,7 +29,7 @@ def timeline(job: Job, events: Sequence[Event]) -> list[TimelineEntry]:
             found.append((job.completed_ms, "ended in error", f"{job.failure.code}: {job.failure.message}"))
         else:
             found.append((job.completed_ms, "done", None))
-    ordered = sorted(found, key=lambda entry: entry[0])
+    ordered = sorted(found, key=lambda entry: (entry[0], _RANK.index(entry[1])))
     return [TimelineEntry(at=iso_utc(at), what=what, detail=detail) for at, what, detail in ordered]
 
 

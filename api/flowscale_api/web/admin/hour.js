@@ -95,7 +95,7 @@ function picture(points, width) {
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "hour" });
   drawing.setAttribute("aria-label", `Chart of the last hour. ${inWords(points)}`);
   drawing.append(...gaps(points, x));
-  drawing.append(...axis(LANES.flow, flowMost, width), ...axis(LANES.depth, depthMost, width), ...hours(points, x));
+  drawing.append(...axis(LANES.flow, flowMost, width), ...axis(LANES.depth, depthMost, width), ...hours(points, x, width));
   const foot = LANES.flow.top + LANES.flow.height;
   points.forEach((point, index) => {
     const wide = Math.max(1, step - 1.5);
@@ -161,12 +161,13 @@ const shortCount = (value) => (value >= 1000 ? `${+(value / 1000).toFixed(1)}k` 
 /**
  * @param {Point[]} points
  * @param {(index: number) => number} x
+ * @param {number} width
  */
-function hours(points, x) {
+function hours(points, x, width) {
   const labels = [];
   points.forEach((point, index) => {
     if (new Date(Date.parse(point.at)).getMinutes() % 15 !== 0) return;
-    const anchor = index > points.length - 4 ? "end" : "start";
+    const anchor = x(index) > width - 36 ? "end" : "start";
     labels.push(svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": anchor }, new Text(hourAndMinute(point.at))));
     labels.push(svg("path", { d: `M${x(index)} ${LANES.depth.top + LANES.depth.height}v5`, class: "grid" }));
   });

@@ -40,8 +40,8 @@ export function showWorkers({ workers }, linkTo) {
 }
 
 function empty() {
-  const words = "No worker reports. Jobs wait until one starts: run `flowscale worker`, or look at the operator.";
-  return make("p", { className: "empty", textContent: words });
+  const command = make("code", { textContent: "flowscale worker" });
+  return make("p", { className: "empty" }, "No worker reports. Jobs wait until one starts: run ", command, ", or look at the operator.");
 }
 
 /**

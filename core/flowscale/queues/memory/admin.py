@@ -144,13 +144,9 @@ class AdminHalf(ScalingHalf):
             self._samples.append(sample)
 
     def _sample(self) -> Sample:
-        counts = self._records.counts
-        return Sample(
-            self._clock.now_ms() // STEP_MS,
-            *(counts[name] for name in COUNTED),
-            len(self._lines) + len(self._delays),
-            len(self._holds),
-        )
+        enqueued, done, error = (self._records.counts[name] for name in COUNTED)
+        waiting = len(self._lines) + len(self._delays)
+        return Sample(self._clock.now_ms() // STEP_MS, enqueued, done, error, waiting, len(self._holds))
 
     def _require_held(self, execution: Execution) -> None:
         hold = self._holds.get(execution.job.id)

@@ -65,9 +65,9 @@ class Searching(Ground):
         else:
             begin = f"({older_than}" if older_than else "+"
             listed, _ = yield from self._walk(begin, wanted.state, (), limit + 1, "", enough=limit + 1)
-            total = {JobState.QUEUED: max(0, jobs - delayed), JobState.DELAYED: delayed}.get(
-                wanted.state or JobState.DONE, jobs
-            )
+            total = jobs if wanted.state not in _MEANT else delayed
+            if wanted.state is JobState.QUEUED:
+                total = max(0, jobs - delayed)
         page = listed[:limit]
         read = (yield [part for job_id in page for part in self._read(job_id)]) if page else ()
         records = (job_in(job_id, *read[2 * at : 2 * at + 2]) for at, job_id in enumerate(page))

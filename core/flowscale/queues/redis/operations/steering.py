@@ -94,10 +94,9 @@ class Steering(Ground):
             command("HMGET", self.keys.counters, *COUNTED),
             self._depth(),
         )
+        enqueued, done, error = (int(count or 0) for count in counted)
         waiting, due, delayed, running = depth[:4]
-        now = Sample(
-            int(depth[5]) // STEP_MS, *(int(count or 0) for count in counted), waiting + due + delayed, running
-        )
+        now = Sample(int(depth[5]) // STEP_MS, enqueued, done, error, waiting + due + delayed, running)
         return points([Sample(*map(int, text.split())) for text in kept], now)
 
     def add_audit(self, entry: AuditEntry) -> Operation[None]:
