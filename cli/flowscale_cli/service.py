@@ -45,6 +45,11 @@ def run_service(*, page: bool, port: int | None) -> None:
         with _SignalsHeard() as signals, gateway_alone(settings) as server:
             signals.run(server)
         return
+    if settings.gateway.auth == "keys" and settings.gateway.admin_key is None:
+        raise SettingsError(
+            "FLOWSCALE_AUTH: a queue in memory has no keys but FLOWSCALE_ADMIN_KEY, which is not set; "
+            "set it, or QUEUE_MODE=redis"
+        )
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
     with _SignalsHeard() as signals, one_process(settings, page=page) as server:
         if page:

@@ -168,6 +168,12 @@ def test_one_process_renders_for_its_settings_key(start: Callable[..., Program],
     assert "signature=" not in log
 
 
+def test_one_process_that_asks_for_keys_has_one(tmp_path: Path) -> None:
+    ended = alone("api", folder=tmp_path, FLOWSCALE_AUTH="keys")
+    assert ended.returncode == 1
+    assert "FLOWSCALE_ADMIN_KEY" in ended.stderr
+
+
 def test_a_key_that_is_too_short_stops_the_start(tmp_path: Path) -> None:
     ended = alone("api", folder=tmp_path, FLOWSCALE_ADMIN_KEY="short-and-secret")
     assert ended.returncode == 1

@@ -63,6 +63,8 @@ def test_scopes_include_those_below_them() -> None:
     assert allowed(Scope.RENDER) == {Scope.RENDER, Scope.READ}
     assert allowed(Scope.READ) == {Scope.READ}
     assert allowed() == set()
+    of_a_project = Key("0", "", "", frozenset({Scope.ADMIN}), "project", 0)
+    assert of_a_project.allowed == {Scope.RENDER, Scope.READ}
 
 
 def test_a_key_and_its_secret_are_not_printed() -> None:

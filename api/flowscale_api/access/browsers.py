@@ -43,8 +43,13 @@ def is_from_this_machine(request: Request, listens_on: str) -> bool:
     """
     if not _is_loopback(listens_on) or any(name in request.headers for name in _FORWARDED):
         return False
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    return _is_loopback(host) and request.client is not None and _is_loopback(request.client.host)
+    place = _place(f"http://{request.headers.get('host', '')}")
+    return (
+        place is not None
+        and _is_loopback(place[0])
+        and request.client is not None
+        and _is_loopback(request.client.host)
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -57,16 +62,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_ours(origin: str, request: Request, public_url: str | None) -> bool:
+    theirs = _place(origin)
+    if theirs is None:
+        return False
     # The scheme is left out where TLS ends before us: a proxy may not have told it.
-    ours = {_place(f"//{request.headers.get('host', '')}", urlsplit(origin).scheme)}
-    if public_url is not None:
-        ours.add(_place(public_url, urlsplit(public_url).scheme))
-    return _place(origin, urlsplit(origin).scheme) in ours
+    scheme = origin.partition(":")[0]
+    return theirs in (_place(f"{scheme}://{request.headers.get('host', '')}"), _place(public_url or ""))
 
 
-def _place(url: str, scheme: str) -> tuple[str | None, int | None]:
+def _place(url: str) -> tuple[str, int | None] | None:
+    """Host and port; None where there is none."""
     try:
         parts = urlsplit(url)
-        return parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
+        return (parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)) if parts.hostname else None
     except ValueError:
-        return None, None
+        return None

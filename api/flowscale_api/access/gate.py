@@ -29,7 +29,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL = Caller("local", Scope.ADMIN.included, None, Proof.LOOPBACK)
 """This machine's own user."""
 
-_NO_KEY = "This needs a key: send it as `Authorization: Bearer KEY`. `flowscale keys create` makes one."
+_NO_KEY = (
+    "This needs a key: send it as `Authorization: Bearer KEY`. `flowscale keys create` makes one, or "
+    "FLOWSCALE_ADMIN_KEY of the gateway holds one."
+)
 _WRONG_KEY = (
     "The key is not known here: it has another form than ours, or it was revoked. Ask whoever runs this service."
 )

@@ -65,9 +65,10 @@ class FileKeeper:
         needed = await self._needed()
         for stored in old:
             if not _is_needed(stored.key, needed):
-                await in_thread(self._storage.delete, stored.key)
                 if self._access is not None and stored.key.startswith("uploads/"):
+                    # First: whoever is killed in between leaves a file, which the next round deletes, and no fact.
                     await self._access.disown(stored.key.split("/")[1])
+                await in_thread(self._storage.delete, stored.key)
                 _log.info("file.retired", "Deleted a file that had reached its age", key=stored.key, size=stored.size)
 
     async def _old(self, prefix: str, seconds: float | None, now_ms: int) -> list[StoredObject]:

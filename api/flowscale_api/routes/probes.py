@@ -29,7 +29,11 @@ router = APIRouter(tags=["operation"])
 async def health(gateway: Parts) -> Response:
     """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
     gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
-    return _answer(*await health_now(gateway))
+    answer, fault = await health_now(gateway)
+    if gateway.gate.asks:
+        # This is open to all, and whose job it is, is not.
+        answer = answer.model_copy(update={"current_job": None})
+    return _answer(answer, fault)
 
 
 @router.get(

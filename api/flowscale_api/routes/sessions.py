@@ -65,7 +65,7 @@ async def log_in(request: Request, gateway: Parts) -> Response:
         raise CsrfRefused("A page of another site cannot log in here: open /admin/login.")
     wanted = await read_json(request, LoginRequest, gateway.settings.max_body_bytes)
     caller = await gate.holder(request, wanted.key.strip())
-    if Scope.ADMIN not in caller.allowed or caller.project is not None:
+    if Scope.ADMIN not in caller.allowed:
         audit.refused(request, "scope", name=caller.name, key_id=caller.key_id)
         raise Forbidden(f"The key {caller.name!r} is not good for this: it needs the scope `{Scope.ADMIN}`.")
     key_digest = await gate.digest_of(caller)

@@ -61,8 +61,9 @@ class Key:
 
     @property
     def allowed(self) -> frozenset[Scope]:
-        """Its scopes, and those they include."""
-        return frozenset(each for scope in self.scopes for each in scope.included)
+        """Its scopes, and those they include. Nobody sees the whole installation with a key of one project."""
+        included = frozenset(each for scope in self.scopes for each in scope.included)
+        return included if self.project is None else included - {Scope.ADMIN}
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,8 @@ class RedisAccessStore:
         await self._ask(command("DEL", self._session_key(session_id)))
 
     async def secret(self) -> bytes:
-        fresh = secrets.token_bytes(SECRET_BYTES)
-        # One command: of several gateways that start at once, the first one's stays.
-        there = await self._ask(command("SET", self._secret_at, fresh.hex(), "NX", "GET"))
-        return fresh if there is None else bytes.fromhex(there.decode())
+        kept = await self._ask(_call("secret", (self._secret_at,), secrets.token_hex(SECRET_BYTES)))
+        return bytes.fromhex(kept.decode())
 
     async def failed(self, address: str) -> int:
         return await self._failures(address, note=True)
