@@ -113,7 +113,7 @@ async def test_nothing_is_left_of_removed_jobs_once_their_outputs_are_deleted(ha
             queue.work.progress(fetch(queue), 1, ["line"])
         if number % 4 == 1:
             await queue.jobs.cancel(job.id)
-    while (running := await queue.jobs.running()):
+    while running := await queue.jobs.running():
         harness.advance(30_000)
         queue.work.tend()
         assert await queue.jobs.running() != running

@@ -86,7 +86,7 @@ export const retryFailed = ({ code, projectId }, failed) => ({
     "Without a code all are meant but the cancelled ones.",
   ],
   fields: [
-    { name: "code", label: "Error code", value: code, hint: "any, or such as STORAGE_ERROR" },
+    { name: "code", label: "Error code", value: code, hint: "any" },
     { name: "projectId", label: "Project", value: projectId, hint: "any" },
   ],
   yes: "Retry failed jobs",

@@ -23,8 +23,9 @@ function stateOf(worker) {
  */
 export function showWorkers({ workers }, linkTo) {
   const place = byId("workers");
-  const busy = workers.filter((worker) => worker.jobs.length).length;
-  byId("workers-note").textContent = workers.length ? `${count(workers.length)}, ${count(busy)} rendering` : "";
+  const sum = (/** @type {(worker: Worker) => number} */ of) => count(workers.reduce((all, worker) => all + of(worker), 0));
+  const places = `${sum((worker) => worker.jobs.length)} of ${sum((worker) => worker.slots)} places taken`;
+  byId("workers-note").textContent = workers.length ? `${count(workers.length)} reporting · ${places}` : "";
   if (!workers.length) {
     place.replaceChildren(empty());
     return;
