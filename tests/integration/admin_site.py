@@ -54,7 +54,20 @@ class AdminSite:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.site.__exit__(kind, error, trace)
+        try:
+            if error is None:
+                self._cancel_all()
+        finally:
+            self.site.__exit__(kind, error, trace)
+
+    def _cancel_all(self) -> None:
+        """Whatever waits or runs still: the site's own end wants every job ended."""
+        for status in ("queued", "running"):
+            while jobs := self.frontend.http.get("/api/jobs", params={"status": status, "limit": 100}).json()["jobs"]:
+                for job in jobs:
+                    self.frontend.http.post(f"/api/jobs/{job['jobId']}/cancel").raise_for_status()
+                if status == "running":
+                    self.frontend.wait(jobs[0]["jobId"])
 
     @property
     def url(self) -> str:
