@@ -48,6 +48,12 @@ async def job_page(job_id: str) -> Response:
     return RedirectResponse(f"../../queues?job={known_job_id(job_id)}", 302)
 
 
+@router.get("/admin/assets/{name:path}", dependencies=[Depends(OPEN_TO_ALL)])
+async def asset(request: Request, name: str) -> Response:
+    """The files of /assets once more: an Ingress that lets /admin in and not the rest serves the whole page."""
+    return page_files().asset(name, request)
+
+
 @router.get("/admin/login", dependencies=[Depends(OPEN_TO_ALL)])
 async def login_page() -> Response:
     return _file("login.html", "text/html")
