@@ -247,11 +247,14 @@ def test_lost_queue_is_an_error_with_its_code_and_a_way_on(
 ) -> None:
     with AdminSite(stage, own_redis) as site:
         site.ask("still-there")
-        own_redis.stop()
         with site.visit(browser) as seen:
             page = seen.page
+            expect_live(page)
+            own_redis.stop()
+            page.get_by_role("link", name="Waiting").click()
             fault = page.locator("#jobs").get_by_role("alert")
             expect(fault).to_contain_text("QUEUE_UNAVAILABLE", timeout=SOON_MS)
+            expect(page.locator("#stale-words")).to_contain_text("QUEUE_UNAVAILABLE", timeout=SOON_MS)
             assert axe.grave_findings(page) == []
             own_redis.start()
             fault.get_by_role("button", name="Try again").click()
@@ -300,7 +303,7 @@ def test_keyboard_alone_reaches_everything(site: AdminSite, browser: Browser) ->
         row(page, "by-keyboard").locator(".job-link").focus()
         page.keyboard.press("Enter")
         expect(page.locator("#job-heading")).to_be_focused(timeout=SOON_MS)
-        for _ in range(3):
+        for _ in range(2):
             page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Promote")).to_be_focused()
 
@@ -309,18 +312,20 @@ HOSTILE = "<img src=x onerror=document.title='owned'>"
 
 
 def test_what_clients_and_logs_say_is_text_and_never_markup(site: AdminSite, browser: Browser) -> None:
-    site.ask("x", projectId=HOSTILE)
+    site.put(HOSTILE, project_id=HOSTILE)
     job_id = site.fail(f"<b>{HOSTILE}", f"<script>{HOSTILE}</script>", lines=(HOSTILE, "</pre><svg onload=alert(1)>"))
     with site.visit(browser) as seen:
         page = seen.page
         expect(page.locator("#jobs tbody tr")).to_contain_text(f"<script>{HOSTILE}</script>", timeout=SOON_MS)
         expect(page.locator("#jobs tbody tr")).to_contain_text(HOSTILE)
+        expect(page.locator("#jobs .job-link")).to_have_text(HOSTILE)
         page.get_by_role("searchbox").fill(f"{HOSTILE}zzz")
         expect(page.locator("#jobs")).to_contain_text(f"{HOSTILE}zzz", timeout=SOON_MS)
         page.goto(f"{site.url}/admin/queues?job={job_id}")
+        expect_job(page, HOSTILE)
         expect(page.get_by_role("region", name="Log of attempt 1")).to_contain_text("</pre><svg", timeout=SOON_MS)
         expect(page.locator("main :is(img, script, b, svg[onload])")).to_have_count(0)
-        assert "owned" not in page.title()
+        assert page.title() != "owned"
         assert page.evaluate("() => document.querySelectorAll('[onerror], [onload]').length") == 0
 
 

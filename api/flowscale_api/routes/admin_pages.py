@@ -17,7 +17,7 @@ from flowscale_api.links import outputs_elsewhere
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
+    "img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
 QUEUE_POLICY = (
@@ -34,6 +34,11 @@ router = APIRouter(include_in_schema=False)
 async def admin() -> Response:
     # Relative: whatever prefix a proxy has put before it stays.
     return Response(status_code=302, headers={"Location": "admin/queues", "Cache-Control": "no-store"})
+
+
+@router.get("/admin/", dependencies=[Depends(ADMIN_PAGE)])
+async def admin_folder() -> Response:
+    return RedirectResponse("queues", 302)
 
 
 @router.get("/admin/queues", dependencies=[Depends(ADMIN_PAGE)])

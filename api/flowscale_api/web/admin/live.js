@@ -1,6 +1,7 @@
 /** Whether what is shown is what is: the stream of overviews, and the words for a page that has lost it. */
 
 import { announce, byId } from "../dom.js";
+import { UNREACHABLE } from "../http.js";
 import { OVERVIEW_EVENTS } from "./admin-api.js";
 import { mark } from "./marks.js";
 import { follow } from "./stream.js";
@@ -10,6 +11,7 @@ const WORDS = { connecting: "Connecting", live: "Live", stale: "Not live" };
 
 let lostAt = 0;
 let lastNews = "";
+let cause = "";
 
 /** @param {keyof WORDS} state */
 function show(state) {
@@ -26,7 +28,8 @@ function sayHowOld() {
   if (byId("stale").hidden) return;
   const since = age(serverNow() - lostAt);
   const from = lastNews ? `Figures are from ${instant(lastNews)}.` : "Nothing has arrived yet.";
-  const words = `The connection to the gateway was lost ${since} ago. ${from} It is tried again by itself.`;
+  const what = cause === UNREACHABLE ? "The connection to the gateway was lost" : `The gateway cannot say how the queue stands (${cause}), since`;
+  const words = `${what} ${since}${cause === UNREACHABLE ? " ago" : ""}. ${from} It is tried again by itself.`;
   byId("stale-words").textContent = words;
 }
 
@@ -45,12 +48,13 @@ export function watchOverview(onOverview) {
       lastNews = overview.now;
       onOverview(overview);
     },
-    onCut: () => {
+    onCut: (code) => {
       if (document.hidden) return; // let go by ourselves
       if (!lostAt) {
         lostAt = serverNow();
-        announce("Not live: the connection to the gateway was lost");
+        announce("Not live: what is shown may be old");
       }
+      cause = code;
       show("stale");
       sayHowOld();
     },

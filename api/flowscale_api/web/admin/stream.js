@@ -3,10 +3,11 @@
  * says that there is nothing to follow. A stream that is silent for longer than its pings allow counts as cut off.
  */
 
-import { ApiError, UNREACHABLE } from "../http.js";
+import { answerOf, ApiError, UNREACHABLE } from "../http.js";
 import { openSession } from "./session.js";
 import { eventReader } from "./sse.js";
 
+const NO_STREAM = "NO_STREAM"; // a good answer that is none to read on
 const SILENCE_MS = 40_000; // the server pings every 15 s
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
@@ -86,7 +87,7 @@ export function follow(address, listener, { ends = false } = {}) {
         await openSession(); // leads to the login page when it is the session that has ended
         return "UNAUTHORIZED";
       }
-      if (!answer.ok || !answer.body) return `HTTP ${answer.status}`;
+      if (!answer.ok || !answer.body) return answerOf(answer.status, await answer.text()) && NO_STREAM;
       wait = FIRST_WAIT_MS;
       listener.onOpen?.();
       await read(answer.body, heard);
