@@ -36,7 +36,7 @@ def site(stage: Stage) -> Iterator[AdminSite]:
 
 def keys(site: AdminSite, *words: str) -> str:
     """`flowscale keys`, as an operator would."""
-    command = [FLOWSCALE, "keys", *words]
+    command = [str(FLOWSCALE), "keys", *words]
     return subprocess.run(command, env=site.site.environment, check=True, capture_output=True, text=True).stdout
 
 
