@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=15)
     arguments = parser.parse_args()
     console = Console(width=110)
-    with RedisServer() as server, tempfile.TemporaryDirectory() as folder, chromium() as browser:
+    with RedisServer() as server, tempfile.TemporaryDirectory() as folder:
         settings = server.settings()
         console.print(f"Writing {arguments.jobs:,} jobs ...")
         ids = asyncio.run(fill(settings, arguments.jobs))
@@ -142,7 +142,7 @@ def main() -> None:
             "REDIS_PORT": str(server.port),
             "FLOWSCALE_ADMIN_KEY": ADMIN_KEY,
         }
-        with running("api", Path(folder), **environment) as gateway:
+        with running("api", Path(folder), **environment) as gateway, chromium() as browser:
             wanted = searches(ids)
             figures = [look(browser, gateway.url, wanted) for _ in range(arguments.visits)]
         show(figures, arguments.jobs, console)

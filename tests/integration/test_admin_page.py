@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -337,6 +338,12 @@ def test_policy_lets_in_nothing_from_outside_and_no_frame(site: AdminSite) -> No
     assert "unsafe" not in policy
     again = site.frontend.http.get("/admin/queues", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    named = set(re.findall(r'"assets/([^"]+\.js)"', answer.text))
+    folder = files("flowscale_api").joinpath("web", "admin")
+    modules = {f"admin/{entry.name}" for entry in folder.iterdir() if entry.name.endswith(".js")}
+    assert named - {"dom.js", "http.js", "words.js"} == modules
+    for name in named:
+        assert site.frontend.http.get(f"/admin/assets/{name}").status_code == 200, name
     assert not re.search(r"""(?:src|href)=["'](?:/|https?:)""", answer.text)
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=", answer.text)
 
