@@ -117,7 +117,7 @@ export const resume = () => ({
 /** @param {{id: string}} delivery @returns {Action} */
 export const replay = (delivery) => ({
   title: "Send this webhook again?",
-  says: ["The same message is sent once more, with the same id: a receiver that keeps to the rules takes it for the same."],
+  says: ["The same message is sent from now on with all its tries, under the same id: a receiver that keeps to the rules takes it for the same."],
   yes: "Send it again",
   perform: () => api.replay(delivery.id),
   said: () => "The webhook will be sent again.",

@@ -6,7 +6,8 @@ import { confirmed } from "./dialog.js";
 import { mark } from "./marks.js";
 import { timeOf } from "./times.js";
 
-const SHAPES = { delivered: "done", pending: "waiting", waiting: "waiting", failed: "error", dead: "error" };
+const SHAPES = { delivered: "done", pending: "waiting", failed: "error" };
+const STATE_WORDS = { delivered: "Delivered", pending: "To be sent", failed: "Given up" };
 
 /**
  * @param {any} job
@@ -29,13 +30,16 @@ export function deliveriesOf(job, readOnly, onDone) {
  */
 function row(delivery, readOnly, onDone) {
   const shape = SHAPES[/** @type {keyof SHAPES} */ (delivery.state)] ?? "idle";
-  const state = make("span", { className: "state" }, mark(shape), delivery.state);
+  const state = make("span", { className: "state" }, mark(shape), STATE_WORDS[/** @type {keyof STATE_WORDS} */ (delivery.state)] ?? delivery.state);
   state.dataset.state = shape;
   const tries = `${delivery.tries} ${delivery.tries === 1 ? "try" : "tries"}`;
   const answered = delivery.lastStatus === null || delivery.lastStatus === undefined ? "" : ` · last answer ${delivery.lastStatus}`;
   const facts = make("p", { className: "note" }, timeOf(delivery.at), ` · ${tries}${answered}`);
   if (delivery.nextAt) facts.append(" · next try ", timeOf(delivery.nextAt));
-  const item = make("li", {}, make("div", {}, state, facts));
+  const words = make("div", {}, state, facts);
+  if (delivery.lastError) words.append(make("p", { className: "attempt-message", textContent: delivery.lastError }));
+  if (delivery.lastAnswer) words.append(make("pre", { tabIndex: 0, textContent: delivery.lastAnswer }));
+  const item = make("li", {}, words);
   if (readOnly) return item;
   const again = make("button", { type: "button", className: "small", id: `replay-${delivery.id}`, textContent: "Send again" });
   again.setAttribute("aria-label", `Send webhook ${delivery.id} again`);
