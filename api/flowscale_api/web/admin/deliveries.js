@@ -9,6 +9,9 @@ import { timeOf } from "./times.js";
 const SHAPES = { delivered: "done", pending: "waiting", failed: "error" };
 const STATE_WORDS = { delivered: "Delivered", pending: "To be sent", failed: "Given up" };
 
+/** Whether one of them is still to be sent: no event tells of that. @param {any} job */
+export const isSending = (job) => (job.webhooks ?? []).some((/** @type {any} */ each) => each.state === "pending");
+
 /**
  * @param {any} job
  * @param {boolean} readOnly
@@ -42,7 +45,7 @@ function row(delivery, readOnly, onDone) {
   const item = make("li", {}, words);
   if (readOnly) return item;
   const again = make("button", { type: "button", className: "small", id: `replay-${delivery.id}`, textContent: "Send again" });
-  again.setAttribute("aria-label", `Send webhook ${delivery.id} again`);
+  again.setAttribute("aria-label", `Send again: webhook ${delivery.id}`);
   again.addEventListener("click", async () => {
     if ((await confirmed(replay(delivery))) !== null) onDone();
   });

@@ -7,7 +7,7 @@ import * as api from "./admin-api.js";
 import { faultPanel, jobAdvice } from "./advice.js";
 import { attemptsOf } from "./attempts.js";
 import { commandsOf } from "./commands.js";
-import { deliveriesOf } from "./deliveries.js";
+import { deliveriesOf, isSending } from "./deliveries.js";
 import { copyButton } from "./copying.js";
 import { confirmed } from "./dialog.js";
 import { askedFor, factsOf, sourcesOf } from "./job-facts.js";
@@ -20,6 +20,7 @@ import { timelineOf } from "./timeline.js";
 /** @typedef {{back: string, readOnly: boolean, onBack: () => void, onGone: () => void}} Frame */
 
 const ENDED = ["done", "error"];
+const SENDING_MS = 5000;
 
 /** @type {any} */
 let shown = null;
@@ -30,6 +31,7 @@ let frame = { back: "queues", readOnly: false, onBack: () => {}, onGone: () => {
 let stream = null;
 let round = 0;
 let highest = 0;
+let timer = 0;
 
 /**
  * @param {string} jobId
@@ -53,6 +55,7 @@ export function refreshJob(change) {
 }
 
 export function closeJob() {
+  clearTimeout(timer);
   stream?.stop();
   stream = null;
   shown = null;
@@ -63,6 +66,7 @@ export function closeJob() {
 }
 
 async function read() {
+  clearTimeout(timer);
   round += 1;
   const mine = round;
   try {
@@ -75,6 +79,7 @@ async function read() {
     if (ENDED.includes(job.state)) {
       stream?.stop();
       stream = null;
+      if (isSending(job)) timer = setTimeout(readWhenSeen, SENDING_MS);
     } else if (!stream) {
       watch();
     }
@@ -86,6 +91,11 @@ async function read() {
     stream = null;
     byId("job-view").replaceChildren(head(), faultPanel(error, () => void read()));
   }
+}
+
+function readWhenSeen() {
+  if (document.hidden) document.addEventListener("visibilitychange", readWhenSeen, { once: true });
+  else if (shown) void read();
 }
 
 /** A `state` event only says that it is time to read the job again. */
