@@ -23,6 +23,11 @@ async def admin() -> Response:
     return Response(status_code=302, headers={"Location": "admin/queues", "Cache-Control": "no-store"})
 
 
+@router.get("/admin/", dependencies=[Depends(ADMIN_PAGE)])
+async def admin_folder() -> Response:
+    return Response(status_code=302, headers={"Location": "queues", "Cache-Control": "no-store"})
+
+
 @router.get("/admin/login", dependencies=[Depends(OPEN_TO_ALL)])
 async def login_page() -> Response:
     return _file("login.html", "text/html")
