@@ -107,7 +107,7 @@ def test_a_login_opens_the_render_api_to_nobody(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/admin", "/admin?x=1"],
+    ["/admin", "/admin?x=1", "/admin/"],
 )
 def test_a_page_leads_to_the_login_and_the_login_is_there(site: Site, path: str) -> None:
     with site.client() as client:
@@ -116,7 +116,7 @@ def test_a_page_leads_to_the_login_and_the_login_is_there(site: Site, path: str)
         location = answer.headers["location"]
         assert "//" not in location
         assert not location.startswith("/")  # whatever prefix a proxy has put before it stays
-        assert urljoin("https://example.com/video/admin", location).startswith("https://example.com/video/admin/login")
+        assert urljoin(f"https://example.com/video{path}", location).startswith("https://example.com/video/admin/login")
         page = client.get(urljoin(f"{site.gateway.url}{path}", location))
         assert page.status_code == 200
         policy = page.headers["content-security-policy"]
@@ -131,6 +131,7 @@ def test_a_page_leads_to_the_login_and_the_login_is_there(site: Site, path: str)
     with site.logged_in() as (client, _):
         answer = client.get("/admin")
         assert (answer.status_code, answer.headers["location"]) == (302, "admin/queues")
+        assert client.get("/admin/").headers["location"] == "queues"
 
 
 def test_wrong_keys_are_taken_for_a_while_and_then_must_wait(site: Site) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -103,12 +103,13 @@ def test_a_job_gets_the_keys_project_and_no_other(site: Site, mine: httpx2.Clien
 def test_another_projects_file_is_no_source(site: Site, mine: httpx2.Client) -> None:
     theirs = site.theirs["upload"]
     missing = f"uploads/{'0' * 32}/clip.mp4"
-    for wanted in (
+    calls: tuple[Callable[[str], httpx2.Response], ...] = (
         lambda path: mine.post("/api/execute", json={"sourcePath": path}),
         lambda path: mine.post("/api/execute", json={"sourcePath": path.split("/")[1]}),
         lambda path: mine.post("/api/execute", json={"sources": [upload(mine)["filePath"], path]}),
         lambda path: mine.post("/api/execute-plan", json={"sourceVideoUrl": path, "plan": PLAN}),
-    ):
+    )
+    for wanted in calls:
         there = error_of(wanted(theirs), 404, "FILE_NOT_FOUND")["message"]
         gone = error_of(wanted(missing), 404, "FILE_NOT_FOUND")["message"]
         # In the words for one that is not there: even that it is there is not told.

@@ -80,3 +80,18 @@ def test_it_goes_on_to_pages_of_ours_alone(browser: Browser, server: Program, fo
         with page.expect_navigation(timeout=SOON_MS):
             page.get_by_role("button", name="Log in").click()
         assert page.url == f"{server.url}{path}"
+
+
+def test_who_is_logged_in_comes_by_links_of_other_sites_too(browser: Browser, server: Program) -> None:
+    """The browser sends no cookie with the link itself (SameSite=Strict); the login page asks again, and goes on."""
+    with visit(browser, f"{server.url}/admin/login") as visited:
+        page = visited.page
+        page.get_by_label("Admin key").fill(ADMIN_KEY)
+        with page.expect_navigation(timeout=SOON_MS):
+            page.get_by_role("button", name="Log in").click()
+        elsewhere = server.url.replace("127.0.0.1", "localhost")  # another site, to a browser
+        page.goto(f"{elsewhere}/docs")
+        page.evaluate("url => { location.href = url }", f"{server.url}/admin?from=elsewhere")
+        page.wait_for_url(f"{server.url}/admin/queues", timeout=SOON_MS)
+        asked = [request for request in visited.requests if request.url.startswith(f"{server.url}/admin/login")]
+        assert asked, "it came past the login page"

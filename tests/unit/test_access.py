@@ -168,6 +168,8 @@ def test_what_a_page_of_another_origin_sent(asked: Request, public_url: str | No
     ("path", "query", "location"),
     [
         ("/admin", "", "admin/login"),
+        ("/admin", "x=1", "admin/login"),
+        ("/admin/", "", "../admin/login"),
         ("/admin/queues", "", "../admin/login?next=queues"),
         ("/admin/queues", "state=error&q=a", "../admin/login?next=queues%3Fstate%3Derror%26q%3Da"),
         ("/admin/queues/jobs/job_1", "", "../../../admin/login?next=queues%2Fjobs%2Fjob_1"),

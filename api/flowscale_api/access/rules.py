@@ -96,9 +96,11 @@ def login_address(request: Request) -> str:
     path = request.scope["path"]
     up = "../" * (path.count("/") - 1)
     wanted = path.removeprefix("/admin").lstrip("/")
+    if not wanted:
+        return f"{up}admin/login"
     query = request.scope.get("query_string", b"").decode("ascii", "replace")
     following = quote(f"{wanted}?{query}" if query else wanted, safe="")
-    return f"{up}admin/login" + (f"?next={following}" if following else "")
+    return f"{up}admin/login?next={following}"
 
 
 def rule_of(route: Any) -> Rule | None:

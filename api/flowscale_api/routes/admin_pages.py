@@ -38,7 +38,7 @@ async def admin() -> Response:
 
 @router.get("/admin/", dependencies=[Depends(ADMIN_PAGE)])
 async def admin_folder() -> Response:
-    return RedirectResponse("queues", 302)
+    return Response(status_code=302, headers={"Location": "queues", "Cache-Control": "no-store"})
 
 
 @router.get("/admin/queues", dependencies=[Depends(ADMIN_PAGE)])

@@ -7,6 +7,8 @@ const show = /** @type {HTMLButtonElement} */ (document.getElementById("show"));
 const go = /** @type {HTMLButtonElement} */ (document.getElementById("go"));
 const fault = /** @type {HTMLElement} */ (document.getElementById("fault"));
 
+goOnIfLoggedIn();
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   go.disabled = true;
@@ -29,6 +31,17 @@ show.addEventListener("click", () => {
   show.setAttribute("aria-pressed", String(!shown));
   show.textContent = shown ? "Show" : "Hide";
 });
+
+/** Whoever follows a link from another site's page comes without the cookie, which goes with our own pages' requests alone:
+ * so this one asks again. */
+async function goOnIfLoggedIn() {
+  try {
+    const answer = await fetch("../api/admin/session");
+    if (answer.ok) location.replace(following());
+  } catch {
+    return; // what is wrong is said when somebody logs in
+  }
+}
 
 /** @param {string} text the key @returns {Promise<string|null>} why not, as a sentence; null when it worked */
 async function logIn(text) {
