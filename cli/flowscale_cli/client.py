@@ -76,6 +76,16 @@ class Client:
     def retry(self, job_id: str) -> dict[str, Any]:
         return self._call("POST", f"/api/jobs/{job_id}/retry")
 
+    def promote(self, job_id: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/admin/jobs/{job_id}/promote")
+
+    def remove(self, job_id: str) -> None:
+        self._call("DELETE", f"/api/admin/jobs/{job_id}")
+
+    def retry_failed(self, code: str | None, project_id: str | None) -> dict[str, Any]:
+        chosen = {"code": code, "projectId": project_id}
+        return self._call("POST", "/api/admin/retry-failed", json={k: v for k, v in chosen.items() if v is not None})
+
     def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
         """The job each time it changed, until it has ended."""
         last: dict[str, Any] | None = None

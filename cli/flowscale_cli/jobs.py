@@ -74,6 +74,35 @@ def retry(job_id: JobId, as_json: AsJson = False, url: ServerUrl = None) -> None
         _show(client.retry(job_id), as_json)
 
 
+@jobs.command()
+def promote(job_id: JobId, as_json: AsJson = False, url: ServerUrl = None) -> None:
+    """Have a waiting job run next: of high priority from now on, and first of that line."""
+    with connect(url) as client:
+        client.promote(job_id)
+        _show(client.job(job_id), as_json)
+
+
+@jobs.command()
+def remove(job_id: JobId, url: ServerUrl = None) -> None:
+    """Remove a job that does not run, and its output."""
+    with connect(url) as client:
+        client.remove(job_id)
+    say(f"Removed {job_id}.")
+
+
+@jobs.command("retry-failed")
+def retry_failed(
+    code: Annotated[str | None, typer.Option(help="Only jobs that ended with this code.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
+    url: ServerUrl = None,
+) -> None:
+    """Queue failed jobs again, at most 1000 at a time; cancelled ones only when --code asks for them."""
+    with connect(url) as client:
+        done = client.retry_failed(code, project)
+    more = f" {done['left']} more match; ask again." if done["left"] else ""
+    say(f"Queued {done['retried']} jobs again.{more}")
+
+
 def watch_job(client: Client, job_id: str) -> dict[str, Any]:
     """Follow a job with a progress bar; the job as it ended."""
     job: dict[str, Any] = {}

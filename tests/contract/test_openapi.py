@@ -19,12 +19,19 @@ from flowscale_api import openapi_json
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "openapi.json"
 
-FUZZ_SECONDS = 30
+FUZZ_SECONDS = 60
 
 CHECKS_LEFT_OUT = (
     "positive_data_acceptance",  # a schema cannot say "one of these three", "end after start" or "holds a video"
     "ignored_auth",  # there is no authentication to ignore
     "object_level_authorization",
+)
+
+
+OPERATIONS_LEFT_OUT = (
+    "watchOverview",  # it never ends
+    "steerPause",  # no job would end any more
+    "steerRemove",  # none of the jobs that others need would be there
 )
 
 
@@ -68,6 +75,8 @@ def test_running_gateway_keeps_what_the_document_says(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")]
         command += ["run", f"{gateway.url}/openapi.json", "--phases", "examples,coverage,fuzzing", "--seed", "17"]
         command += ["--checks", "all", "--exclude-checks", ",".join(CHECKS_LEFT_OUT)]
+        for operation in OPERATIONS_LEFT_OUT:
+            command += ["--exclude-operation-id", operation]
         command += ["--max-time", str(FUZZ_SECONDS), "--request-timeout", "10", "--warnings", "off"]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stdout + run.stderr

@@ -105,6 +105,24 @@ async def test_an_old_job_can_be_removed_before_it_has_its_card(harness: RedisHa
     assert left == {harness.keys.of(name) for name in ("queues", "counters", "joined", "removed", "history")}
 
 
+async def test_cards_go_whose_jobs_a_version_without_cards_forgot(harness: RedisHarness) -> None:
+    queue = await harness.open()
+    forgotten, lacking, whole = [await add(queue, "beta", "ride") for _ in range(3)]
+    client, keys = harness.server.admin(), harness.keys
+    forgotten_keys = (keys.record(forgotten.id), keys.events(forgotten.id), keys.line(forgotten.priority))
+    client.delete(*forgotten_keys)  # as that version's script retires a job
+    for index in (keys.every_job, keys.in_state("queued")):
+        client.zrem(index, forgotten.id)
+    client.rpush(keys.line(whole.priority), lacking.id, whole.id)
+    client.hdel(keys.cards, lacking.id)  # as many cards as jobs, and yet one lacks its own
+    for _ in range(3):
+        queue.work.tend()
+    assert sorted(client.hkeys(keys.cards)) == sorted(job.id.encode() for job in (lacking, whole))
+    assert await ids_of(queue, "beta") == [whole.id, lacking.id]
+    entries = client.execute_command("ZRANGE", keys.find, 0, -1)
+    assert {entry.partition(b"\0")[2].decode() for entry in entries} == {lacking.id, whole.id}
+
+
 async def test_nothing_is_left_of_removed_jobs_once_their_outputs_are_deleted(harness: RedisHarness) -> None:
     queue = await harness.open()
     for number in range(12):

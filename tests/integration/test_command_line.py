@@ -102,6 +102,24 @@ def test_jobs_can_be_listed_shown_watched_cancelled_and_retried(
     assert "output" in flowscale("jobs", "show", short, *at, folder=tmp_path).stdout
 
 
+def test_jobs_can_be_promoted_removed_and_retried_together(
+    dev_server: Program, connect: Connect, clips: Path, tmp_path: Path
+) -> None:
+    frontend = connect(dev_server.url)
+    at = ("--url", dev_server.url)
+    job = frontend.execute(frontend.upload(clips / "bikes.mp4"), projectId="together", **SLOW)
+    assert flowscale("jobs", "cancel", job, *at, folder=tmp_path).returncode == 0
+    frontend.wait(job)
+    refused = flowscale("jobs", "promote", job, *at, folder=tmp_path)
+    assert (refused.returncode, "CONFLICT" in refused.stderr) == (1, True)
+    chosen = ("--code", "CANCELLED", "--project", "together")
+    assert "Queued 1 jobs" in flowscale("jobs", "retry-failed", *chosen, *at, folder=tmp_path).stdout
+    assert flowscale("jobs", "cancel", job, *at, folder=tmp_path).returncode == 0
+    frontend.wait(job)
+    assert "Removed" in flowscale("jobs", "remove", job, *at, folder=tmp_path).stdout
+    assert "JOB_NOT_FOUND" in flowscale("jobs", "show", job, *at, folder=tmp_path).stderr
+
+
 def test_render_on_a_server(dev_server: Program, clips: Path, tmp_path: Path) -> None:
     words = ["--end", "1", "--url", dev_server.url, "-o", "there.mp4"]
     ended = flowscale("render", clips / "bikes.mp4", *words, folder=tmp_path)

@@ -308,3 +308,24 @@ def test_scratch_without_room_is_a_full_disk(tmp_path: Path) -> None:
         check=True,
     )
     assert "no room for the files of a render" in answer.stdout
+
+
+async def test_an_execution_tells_what_it_found_and_what_it_ran(bench: Bench, tmp_path: Path) -> None:
+    job = await bench.run(await bench.start())
+    told = await bench.queue.queue.told(job.id)
+    assert told.facts is not None
+    (probe,) = told.facts.sources
+    assert (probe["container"], probe["size"]) == ("mov", bench.storage.stat(SOURCE).size)
+    assert probe["streams"][0]["kind"] == "video"
+    (command,) = told.facts.commands
+    assert Path(command[0]).name == "ffmpeg"
+    assert "source-0" in " ".join(command)
+    assert str(tmp_path) not in " ".join(command)
+    assert told.tails[1]
+
+
+async def test_what_cannot_be_told_of_the_work_costs_nothing(bench: Bench) -> None:
+    bench.queue.away("describe", FOR_EVER)
+    job = await bench.run(await bench.start())
+    assert (job.state, len(job.attempts)) == (JobState.DONE, 1)
+    assert bench.queue.calls["describe"] >= 2

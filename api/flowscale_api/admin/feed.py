@@ -47,12 +47,11 @@ class Feed:
         seen = 0
         try:
             if self._task is None or self._task.done():
-                self._number += 1
-                seen = self._number  # what an earlier reading left is old
+                self._event = b""  # what an earlier reading left is old
                 self._task = asyncio.create_task(self._look(read), name="overview-feed")
             while not stopping.is_set() and await may_go_on():
                 changed, task = self._changed, self._task
-                if self._number != seen:
+                if self._event and self._number != seen:
                     seen = self._number
                     yield self._event
                     continue
@@ -82,7 +81,7 @@ class Feed:
             while True:
                 mark, event = await read()
                 self.readings += 1
-                if mark != self._mark or self.readings == 1:
+                if mark != self._mark:
                     self._mark, self._event = mark, event
                     self._number += 1
                     self._tell()

@@ -13,16 +13,20 @@ if #entries == 0 then return { '', '' } end
 local ids = {}
 for at, entry in ipairs(entries) do ids[at] = string.match(entry, '%z(.*)$') or entry end
 local cards = redis.call('HMGET', KEYS[2], unpack(ids))
+local needles = {}
+for at = 5, #ARGV do needles[at - 4] = { text = ARGV[at], line = '\n' .. ARGV[at], length = #ARGV[at] } end
+local meant = ARGV[4]
+if meant == 'not delayed' and redis.call('ZCARD', KEYS[4]) == 0 then meant = 'all' end
 local found = {}
 for at, id in ipairs(ids) do
-    local matches = redis.call('ZSCORE', KEYS[3], id)
-    if matches and ARGV[4] ~= 'all' then
-        matches = (redis.call('ZSCORE', KEYS[4], id) and 'delayed' or 'not delayed') == ARGV[4]
-    end
-    for index = 5, #ARGV do
+    local matches = true
+    for _, needle in ipairs(needles) do
         if not matches then break end
-        matches = string.find(cards[at] or '', '\n' .. ARGV[index], 1, true)
-            or string.sub(id, 1, #ARGV[index]) == ARGV[index]
+        matches = string.find(cards[at] or '', needle.line, 1, true) or string.sub(id, 1, needle.length) == needle.text
+    end
+    matches = matches and redis.call('ZSCORE', KEYS[3], id)
+    if matches and meant ~= 'all' then
+        matches = (redis.call('ZSCORE', KEYS[4], id) and 'delayed' or 'not delayed') == meant
     end
     if matches then found[#found + 1] = id .. '\n' end
 end

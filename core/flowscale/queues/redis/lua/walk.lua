@@ -14,6 +14,7 @@ local cards = #ARGV > 5 and redis.call('HMGET', KEYS[2], unpack(ids))
 local needles = {}
 for at = 6, #ARGV do needles[at - 5] = { text = ARGV[at], line = '\n' .. ARGV[at], length = #ARGV[at] } end
 local meant, most, older = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+if meant == 'not delayed' and redis.call('ZCARD', KEYS[3]) == 0 then meant = 'all' end
 local count, listed = 0, {}
 for at, id in ipairs(ids) do
     local matches = meant == 'all' or (redis.call('ZSCORE', KEYS[3], id) and 'delayed' or 'not delayed') == meant
