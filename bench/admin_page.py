@@ -34,7 +34,7 @@ from integration.browser import chromium, visit
 from integration.program import running
 from redis_server import RedisServer
 
-AT_ONCE = 64
+AT_ONCE = 8
 WORDS = ("harbour", "meadow", "lantern", "granite", "orchard", "thunder", "velvet", "compass", "saffron", "glacier")
 PATIENCE_MS = 60_000
 
