@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test test-unit test-contract test-integration test-chart e2e e2e-long soak check \
-	format generate bench bench-admin bench-render bench-queue bench-files bench-chaos bench-scaling images clean
+	format generate bench bench-admin bench-page bench-render bench-queue bench-files bench-chaos bench-scaling images clean
 
 bin := .venv/bin
 clip := .cache/clips/bigbuckbunny.mp4
@@ -99,6 +99,10 @@ bench-files: ## measures uploads to a bucket beside raw ones, and the gateway's 
 bench-chaos: ## 10,000 tiny jobs while workers are killed and Redis is restarted: what was accepted, what became of it
 	@scripts/bootstrap python redis
 	PYTHONPATH=tests $(bin)/python -m bench.chaos $(ARGS)
+
+bench-page: ## measures the page of the queue in a browser, with 100,000 jobs: first paint, list, searches
+	@scripts/bootstrap python ffmpeg redis chromium
+	PYTHONPATH=tests $(bin)/python -m bench.admin_page $(ARGS)
 
 bench-admin: ## measures the admin API over 100,000 jobs, and what an open page and scrapes cost a gateway under load
 	@scripts/bootstrap python redis

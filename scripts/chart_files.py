@@ -66,13 +66,15 @@ INSTALL = """# FlowScale by kubectl alone, without Helm: what the chart makes of
 #     kubectl create namespace flowscale
 #     kubectl create secret generic flowscale-redis --namespace flowscale \\
 #         --from-literal=redis-password="$(openssl rand -hex 20)"
+#     kubectl create secret generic flowscale-admin --namespace flowscale \\
+#         --from-literal=admin-key="$(openssl rand -hex 32)"
 #     kubectl apply --server-side --filename manifests/crds/
 #     kubectl wait --for condition=established --filename manifests/crds/
 #     kubectl apply --server-side --filename manifests/install.yaml
 """
 
-GIVEN = {"redis.bundled.existingSecret": "flowscale-redis"}
-"""The one value that is not the default: a password made while rendering would stand in a file for everybody."""
+GIVEN = {"redis.bundled.existingSecret": "flowscale-redis", "admin.existingSecret": "flowscale-admin"}
+"""The values that are not the default: a password made while rendering would stand in a file for everybody."""
 
 
 def chart_files(root: Path) -> dict[str, str]:

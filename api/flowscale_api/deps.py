@@ -13,6 +13,7 @@ from flowscale.queues.admin_view import GatewayQueue
 from flowscale.settings import GatewaySettings, StorageSettings, WebhookSettings
 from flowscale.storage.base import Storage
 from flowscale.uploads.base import UploadLedger
+from flowscale_api.access.gate import Gate
 from flowscale_api.admin.overview import Overviews
 from flowscale_api.health.readiness import Readiness
 from flowscale_api.wire.figures import OwnFigures
@@ -29,6 +30,7 @@ class Gateway:
     uploads: UploadLedger
     clock: Clock
     readiness: Readiness
+    gate: Gate
     overviews: Overviews  # one for all pages that are open
     started: float
     webhooks: WebhookSettings

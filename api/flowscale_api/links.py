@@ -6,21 +6,33 @@ import re
 
 from fastapi import Request
 
-from flowscale.settings import GatewaySettings
-from flowscale.storage.base import Storage
+from flowscale_api.access.file_links import link_query
 from flowscale_api.deps import Gateway
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
 def public_url(gateway: Gateway, request: Request, key: str) -> str:
-    """Where a browser can GET the stored object."""
-    return gateway.storage.url(key) or f"{origin(gateway, request)}/{key}"
+    """Where a browser can GET the stored object. While keys are asked for, the address opens it for a day by itself;
+    one of the storage's own (S3_PUBLIC_BASE_URL) is open to all, as it always was."""
+    if (elsewhere := gateway.storage.url(key)) is not None:
+        return elsewhere
+    return _opening(gateway, f"{origin(gateway, request)}/{key}", key)
 
 
-def lasting_url(settings: GatewaySettings, storage: Storage, key: str) -> str:
-    """Likewise, where no request is at hand: by FLOWSCALE_PUBLIC_URL; without it, the path alone."""
-    return storage.url(key) or f"{(settings.public_url or '').rstrip('/')}/{key}"
+async def lasting_url(gateway: Gateway, key: str) -> str:
+    """Likewise, where no request is at hand: by FLOWSCALE_PUBLIC_URL; without it, the path alone. Raises
+    QueueUnavailable."""
+    if (elsewhere := gateway.storage.url(key)) is not None:
+        return elsewhere
+    await gateway.gate.load_seals()
+    return _opening(gateway, f"{(gateway.settings.public_url or '').rstrip('/')}/{key}", key)
+
+
+def _opening(gateway: Gateway, here: str, key: str) -> str:
+    if not gateway.gate.asks:
+        return here
+    return f"{here}?{link_query(gateway.gate.seals, key, gateway.clock.now_ms())}"
 
 
 def origin(gateway: Gateway, request: Request) -> str:
@@ -36,3 +48,8 @@ def origin(gateway: Gateway, request: Request) -> str:
         server = request.scope.get("server") or (gateway.settings.host, gateway.settings.port)
         host = f"[{server[0]}]:{server[1]}" if ":" in server[0] else f"{server[0]}:{server[1]}"
     return f"{request.url.scheme}://{host}"
+
+
+def outputs_elsewhere(gateway: Gateway) -> list[str]:
+    """Addresses besides the one a request came to, from which links may have outputs loaded."""
+    return [each for each in (gateway.files.public_base_url, gateway.settings.public_url) if each is not None]

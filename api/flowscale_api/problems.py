@@ -19,6 +19,8 @@ from flowscale.errors import (
     NotFound,
     RequestError,
     ServiceError,
+    TooManyAttempts,
+    Unauthorized,
 )
 from flowscale.validation import MAX_FAULTS, json_path
 from flowscale_api.schemas import ErrorBody, Problem, json_answer
@@ -26,15 +28,20 @@ from flowscale_api.schemas import ErrorBody, Problem, json_answer
 
 def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that met this error."""
-    extra = dict(headers or {}) | retry_after(error)
+    extra = dict(headers or {}) | retry_after(error) | _challenge(error)
     return json_answer(Problem(error=error_body(error)), status=error.status, headers=extra)
 
 
 def retry_after(error: FlowScaleError) -> dict[str, str]:
     """The header Retry-After, where the error has one."""
-    if isinstance(error, ServiceError) and error.retry_after is not None:
+    if isinstance(error, ServiceError | TooManyAttempts) and error.retry_after is not None:
         return {"Retry-After": str(error.retry_after)}
     return {}
+
+
+def _challenge(error: FlowScaleError) -> dict[str, str]:
+    """How to say who one is, as every 401 must tell (RFC 9110, 11.6.1)."""
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
 
 
 def error_body(error: FlowScaleError) -> ErrorBody:

@@ -238,6 +238,20 @@ class JobList(Fine):
     next_cursor: str | SkipJsonSchema[None] = absent("Give it as `cursor` for the next page; absent on the last.")
 
 
+class LoggedIn(Fine):
+    name: str = Field(description="The key's.")
+    scopes: list[str] = Field(description="What the key is good for.")
+    expires_at: Time
+
+
+class SessionFacts(Fine):
+    name: str = Field(description="The key's; `local` without one, on a machine of one's own.")
+    scopes: list[str]
+    csrf_token: str = Field(description="Goes into the header X-CSRF-Token.")
+    read_only: bool = Field(description="Whether nothing can be changed here.")
+    login_needed: Literal[False] = False
+
+
 class FFmpeg(Shape):
     available: bool
     path: str | None

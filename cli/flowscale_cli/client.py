@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import httpx2
+from pydantic import SecretStr
 
 from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
 
@@ -26,13 +27,17 @@ class ServerError(FlowScaleError):
 
 
 class Client:
-    """One server. Every method raises ServerError."""
+    """One server. `key`: what it is told where it asks for one. Every method raises ServerError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: SecretStr | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"a server's address begins with http:// or https:// (it is {url!r})")
         self.url = url
-        self.http = httpx2.Client(base_url=url.rstrip("/"), timeout=httpx2.Timeout(60, connect=5))
+        self.http = httpx2.Client(
+            base_url=url.rstrip("/"),
+            timeout=httpx2.Timeout(60, connect=5),
+            auth=_Bearer(key, httpx2.URL(url)) if key else None,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +135,23 @@ class Client:
             f"{self.url} does not answer ({error}). Is the server running there? "
             "`flowscale dev` (make dev) starts one.",
         )
+
+
+class _Bearer(httpx2.Auth):
+    """The key, for the server's own addresses only: an output may lie at another host, which it is none of."""
+
+    def __init__(self, key: SecretStr, origin: httpx2.URL) -> None:
+        self._key = key
+        self._origin = origin
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        if _place(request.url) == _place(self._origin):
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        yield request
+
+
+def _place(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def label(file: Path) -> str:

@@ -11,14 +11,18 @@ from flowscale_cli.client import Client
 from flowscale_cli.options import AsJson, ServerUrl
 from flowscale_cli.screen import Bar, facts, say, say_json, size_text, table
 
-jobs = typer.Typer(help="See and steer the jobs of a server (FLOWSCALE_URL, or --url).", no_args_is_help=True)
+jobs = typer.Typer(
+    help="See and steer the jobs of a server (FLOWSCALE_URL, or --url; its key in FLOWSCALE_API_KEY).",
+    no_args_is_help=True,
+)
 
 JobId = Annotated[str, typer.Argument(help="A job's id, as the server answered it.", metavar="JOB")]
 
 
 def connect(url: str | None) -> Client:
     """The server named on the command line, else FLOWSCALE_URL, else the one `flowscale dev` starts."""
-    return Client(url or Settings.load().client.url)
+    settings = Settings.load().client
+    return Client(url or settings.url, settings.api_key)
 
 
 @jobs.command("list")

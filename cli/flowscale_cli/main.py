@@ -15,6 +15,7 @@ from flowscale.specs import Fit, Format, Quality
 from flowscale_cli import policy_options
 from flowscale_cli.checks import Part
 from flowscale_cli.jobs import jobs
+from flowscale_cli.keys import keys
 from flowscale_cli.options import ServerUrl
 from flowscale_cli.queue_control import queue
 from flowscale_cli.screen import fail, say
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(jobs, name="jobs")
 app.add_typer(queue, name="queue")
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(keys, name="keys")
 
 
 @app.command()

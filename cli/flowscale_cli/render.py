@@ -67,7 +67,7 @@ def run_render(files: Sequence[Path], output: Path, options: dict[str, Any], *, 
 
 
 def _render_there(files: Sequence[Path], output: Path, options: dict[str, Any], url: str) -> None:
-    with Client(url) as client:
+    with Client(url, Settings.load().client.api_key) as client:
         paths = [upload_with_bar(client, file)["filePath"] for file in files]
         source = {"sourcePath": paths[0]} if len(paths) == 1 else {"sources": paths}
         accepted = client.execute({**options, **source, "outputName": output.name})

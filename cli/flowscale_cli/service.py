@@ -11,10 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Self
 
 from flowscale import logs, tracing
-from flowscale.clocks import Clock, SystemClock
+from flowscale.clocks import SystemClock
 from flowscale.errors import SettingsError, StorageRefused, StorageUnavailable
-from flowscale.queues.admin_view import AdminQueue
-from flowscale.queues.base import JobQueue, QueuePolicy
+from flowscale.keys.base import AccessStore
+from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
 from flowscale.storage.base import Storage
@@ -24,6 +24,7 @@ from flowscale_cli.screen import errors
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from flowscale_api.deps import Gateway
     from flowscale_api.housekeeping import Housekeeping, Routine
     from flowscale_api.server import Server
     from flowscale_api.webhooks.courier import Courier
@@ -47,6 +48,11 @@ def run_service(*, page: bool, port: int | None) -> None:
         with _SignalsHeard() as signals, traces, gateway_alone(settings) as server:
             signals.run(server)
         return
+    if settings.gateway.auth == "keys" and settings.gateway.admin_key is None:
+        raise SettingsError(
+            "FLOWSCALE_AUTH: a queue in memory has no keys but FLOWSCALE_ADMIN_KEY, which is not set; "
+            "set it, or QUEUE_MODE=redis"
+        )
     _log.warning("queue.memory", "The queue is in memory: jobs are forgotten when this process ends")
     traces = tracing.running(settings.tracing, "flowscale", SystemClock())
     with _SignalsHeard() as signals, traces, one_process(settings, page=page) as server:
@@ -104,6 +110,7 @@ def queue_policy(settings: Settings) -> QueuePolicy:
 @contextmanager
 def gateway_alone(settings: Settings) -> Iterator[Server]:
     """A server that listens, over the Redis queue; others like it may run beside it. Raises SettingsError."""
+    from flowscale.keys.redis import open_access_store
     from flowscale.queues.redis import open_job_queue
     from flowscale.uploads.redis import open_upload_ledger
     from flowscale_api.app import create_app
@@ -112,28 +119,32 @@ def gateway_alone(settings: Settings) -> Iterator[Server]:
     clock = SystemClock()
     queue = open_job_queue(settings.redis, queue_policy(settings), clock)
     ledger = open_upload_ledger(settings.redis, _upload_expiry_ms(settings))
+    access = open_access_store(settings.redis, clock)
 
     with _storage(settings) as storage:
-        courier = _courier(queue, storage, settings, clock)
+        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, access=access)
+        gateway: Gateway = app.state.gateway
+        courier = _courier(gateway)
 
         async def close() -> None:
             await courier.close()
             await queue.close()
             await ledger.close()
+            await access.close()
 
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger)
         routines = (
             Routine("queue", TEND_SECONDS, queue.tend),
-            _file_keeping(queue, app.state.gateway.storage, settings, clock),
-            _removals(queue, app.state.gateway.storage),
+            _file_keeping(gateway, access),
+            _removals(gateway),
             courier.routine(),
         )
-        yield _server(app, settings, Housekeeping(routines, app.state.gateway.readiness.readings, close))
+        yield _server(app, settings, Housekeeping(routines, gateway.readiness.readings, close))
 
 
 @contextmanager
 def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     """A server that listens, with workers behind it. `run` or `start` it. Raises SettingsError for a taken port."""
+    from flowscale.keys.memory import MemoryAccessStore
     from flowscale.uploads.memory import MemoryLedger
     from flowscale_api.app import create_app
     from flowscale_api.housekeeping import Housekeeping
@@ -143,13 +154,20 @@ def one_process(settings: Settings, *, page: bool) -> Iterator[Server]:
     queue = MemoryQueue(queue_policy(settings), clock)
     with _storage(settings) as storage:
         ledger = MemoryLedger(clock, _upload_expiry_ms(settings))
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, uploads=ledger, page=page)
-        courier = _courier(queue, storage, settings, clock)
-        routines = (
-            _file_keeping(queue, app.state.gateway.storage, settings, clock),
-            _removals(queue, app.state.gateway.storage),
-            courier.routine(),
+        access = MemoryAccessStore(clock)
+        app = create_app(
+            settings=settings,
+            queue=queue,
+            storage=storage,
+            clock=clock,
+            uploads=ledger,
+            access=access,
+            page=page,
+            trust_loopback=page,
         )
+        gateway: Gateway = app.state.gateway
+        courier = _courier(gateway)
+        routines = (_file_keeping(gateway, access), _removals(gateway), courier.routine())
         server = _server(app, settings, Housekeeping(routines, close=courier.close))
         with Supervisor(settings, queue, storage, clock):
             yield server
@@ -159,25 +177,26 @@ def _upload_expiry_ms(settings: Settings) -> int:
     return int(settings.storage.upload_expiry_seconds * 1000)
 
 
-def _file_keeping(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Routine:
+def _file_keeping(gateway: Gateway, access: AccessStore) -> Routine:
     from flowscale_api.files.keeping import ROUND_SECONDS, FileKeeper
     from flowscale_api.housekeeping import Routine
 
-    return Routine("storage", ROUND_SECONDS, FileKeeper(queue, storage, settings.storage, clock).round)
+    keeper = FileKeeper(gateway.queue, gateway.storage, gateway.files, gateway.clock, access)
+    return Routine("storage", ROUND_SECONDS, keeper.round)
 
 
-def _courier(queue: JobQueue, storage: Storage, settings: Settings, clock: Clock) -> Courier:
+def _courier(gateway: Gateway) -> Courier:
     from flowscale_api.links import lasting_url
     from flowscale_api.webhooks.courier import Courier
 
-    return Courier(queue, settings.webhooks, partial(lasting_url, settings.gateway, storage), clock)
+    return Courier(gateway.queue, gateway.webhooks, partial(lasting_url, gateway), gateway.clock)
 
 
-def _removals(queue: AdminQueue, storage: Storage) -> Routine:
+def _removals(gateway: Gateway) -> Routine:
     from flowscale_api.admin.removal import ROUND_SECONDS, Removals
     from flowscale_api.housekeeping import Routine
 
-    return Routine("storage", ROUND_SECONDS, Removals(queue, storage).round)
+    return Routine("storage", ROUND_SECONDS, Removals(gateway.queue, gateway.storage).round)
 
 
 @contextmanager

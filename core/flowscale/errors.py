@@ -6,6 +6,9 @@
     │   ├── InvalidPath             INVALID_PATH 400
     │   ├── NoFile                  NO_FILE 400
     │   ├── UploadError             UPLOAD_ERROR 400
+    │   ├── Unauthorized            UNAUTHORIZED 401, with WWW-Authenticate
+    │   ├── Forbidden               FORBIDDEN 403
+    │   ├── CsrfRefused             CSRF_REFUSED 403
     │   ├── ReadOnly                READ_ONLY 403
     │   ├── JobNotFound             JOB_NOT_FOUND 404
     │   ├── FileNotFound            FILE_NOT_FOUND 404
@@ -16,7 +19,8 @@
     │   ├── UnsupportedMedia        UNSUPPORTED_MEDIA 415
     │   ├── InvalidOptions          INVALID_OPTIONS 422, details.faults = [{path, message}]
     │   ├── UnsupportedOption       UNSUPPORTED_OPTION 422
-    │   └── IdempotencyMismatch     IDEMPOTENCY_MISMATCH 422
+    │   ├── IdempotencyMismatch     IDEMPOTENCY_MISMATCH 422
+    │   └── TooManyAttempts         TOO_MANY_ATTEMPTS 429, with Retry-After
     ├── ServiceError                the service cannot take it now (5xx); later it can
     │   ├── FFmpegUnavailable       FFMPEG_UNAVAILABLE 503
     │   ├── QueueUnavailable        QUEUE_UNAVAILABLE 503, with Retry-After
@@ -85,6 +89,27 @@ class UploadError(RequestError):
     code = "UPLOAD_ERROR"
 
 
+class Unauthorized(RequestError):
+    """The request has no key, or none that is known."""
+
+    code = "UNAUTHORIZED"
+    status = 401
+
+
+class Forbidden(RequestError):
+    """The key is known, and not good for this."""
+
+    code = "FORBIDDEN"
+    status = 403
+
+
+class CsrfRefused(RequestError):
+    """A browser sent it with its login, and it does not prove to come from a page of ours."""
+
+    code = "CSRF_REFUSED"
+    status = 403
+
+
 class ReadOnly(RequestError):
     """The service is being looked at, and not to be steered (FLOWSCALE_ADMIN_READ_ONLY)."""
 
@@ -142,6 +167,17 @@ class UnsupportedOption(RequestError):
 class IdempotencyMismatch(RequestError):
     code = "IDEMPOTENCY_MISMATCH"
     status = 422
+
+
+class TooManyAttempts(RequestError):
+    """Too many wrong keys came from one address. `retry_after` (seconds) becomes the Retry-After header."""
+
+    code = "TOO_MANY_ATTEMPTS"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ServiceError(FlowScaleError):

@@ -109,6 +109,20 @@ class GatewaySettings(Group):
         MIB, alias="FLOWSCALE_MAX_BODY_BYTES", description="Largest JSON body, in bytes; a full plan takes 40 KB."
     )
 
+    auth: Literal["none", "keys"] = Field(
+        "none",
+        alias="FLOWSCALE_AUTH",
+        description="Who may use the render API. `none`: whoever reaches the gateway, which is meant to stand behind "
+        "something that asks. `keys`: whoever has a key (`flowscale keys`). /admin always asks for one.",
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        alias="FLOWSCALE_ADMIN_KEY",
+        min_length=32,
+        description="A key that is always good for everything, of 32 characters at least: make it, do not choose it "
+        "(`openssl rand -base64 33`). Unset: keys made by `flowscale keys create --scope admin` alone open /admin.",
+    )
+
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -541,6 +555,11 @@ class ClientSettings(Group):
         alias="FLOWSCALE_URL",
         pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
         description="The server that `flowscale jobs` talks to.",
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        alias="FLOWSCALE_API_KEY",
+        description="Key that is sent to it, and to the server of `render --url`, where that asks for one.",
     )
 
 

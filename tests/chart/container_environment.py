@@ -15,6 +15,7 @@ EXPECTED = {
     "REDIS_URL": "rediss://flowscale:secret@redis.example.com:6379/0",
     "FLOWSCALE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"what lies in a Secret: 32 bytes.").decode(),
     "FLOWSCALE_WEBHOOK_URL": "https://hooks.example.com/flowscale?token=secret",
+    "FLOWSCALE_ADMIN_KEY": "a key of no less than thirty-two characters",
 }
 """What lies in a Secret that the chart expects to find, by the variable that takes it; anything else is one word."""
 

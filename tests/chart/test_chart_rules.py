@@ -65,6 +65,11 @@ SUPABASE = {"url": "https://project.supabase.co", "existingSecret": "keys"}
 
 CASES = [
     Case(
+        "admin.key and admin.existingSecret are two ways to give the admin key",
+        {"admin": {"key": "k" * 32, "existingSecret": "keys"}},
+        {"admin": {"key": ""}},
+    ),
+    Case(
         "worker.terminationGracePeriodSeconds is 60, which would kill renders",
         worker(terminationGracePeriodSeconds=60),
         worker(terminationGracePeriodSeconds=3660),

@@ -28,6 +28,7 @@ OTHERS = {
 
 NOT_OFFERED = {
     "AWS_REGION": "is read where S3_REGION is unset, which the chart sets",
+    "FLOWSCALE_API_KEY": "is the command line's, which runs outside",
     "FLOWSCALE_FFMPEG": "is where the image has it",
     "FLOWSCALE_FFPROBE": "likewise",
     "FLOWSCALE_OPERATOR_HOST": "is every address of the pod by default, which the kubelet and Prometheus need",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 
 from flowscale import logs
 from flowscale.clocks import SystemClock
@@ -47,6 +48,7 @@ class Running:
     root: Path  # the storage's folder
     http: httpx2.Client
     log: io.StringIO  # every line logged since it started
+    app: FastAPI
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """The lines of one kind. A request's line may come a moment after its answer."""
@@ -86,6 +88,7 @@ def running(
     queue: MemoryQueue | None = None,
     page: bool = False,
     files: StorageSettings | None = None,
+    trust_loopback: bool = False,
     **gateway: Any,
 ) -> Iterator[Running]:
     """Serve from `root` until the block ends. `gateway` are GatewaySettings by field name."""
@@ -100,12 +103,14 @@ def running(
     log = io.StringIO()
     logs.configure("debug", "json", log)
     try:
-        app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, page=page)
+        app = create_app(
+            settings=settings, queue=queue, storage=storage, clock=clock, page=page, trust_loopback=trust_loopback
+        )
         with (
             Server(app, host="127.0.0.1", port=0) as server,
             httpx2.Client(base_url=server.url, timeout=PATIENCE_S) as http,
         ):
-            yield Running(server.url, server, app.state.gateway, queue, storage, storage.root, http, log)
+            yield Running(server.url, server, app.state.gateway, queue, storage, storage.root, http, log, app)
     finally:
         storage.close()
         root_logger.handlers[:] = handlers

@@ -183,8 +183,9 @@ def test_start_page_is_json_or_the_web_page(tmp_path: Path) -> None:
     with running(tmp_path / "plain") as gateway:
         about = fields(gateway.http.get("/"))
         assert (about["ok"], about["name"], about["docs"]) == (True, "FlowScale", "/docs")
-        error_of(gateway.http.get("/assets/index.html"), 404, "NOT_FOUND")
+        error_of(gateway.http.get("/assets/index.html"), 404, "FILE_NOT_FOUND")
     with running(tmp_path / "page", page=True) as gateway:
+        error_of(gateway.http.get("/assets/index.html"), 404, "FILE_NOT_FOUND")
         start = gateway.http.get("/")
         assert start.headers["content-type"] == "text/html; charset=utf-8"
         assert start.headers["content-security-policy"] == (

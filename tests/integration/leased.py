@@ -53,7 +53,7 @@ END_SECONDS = 60.0
 
 FIXED_KEYS = {
     *("queues", "workers", "counters", "durations", "profiles", "turns", "joined", "aside", "reports", "reports:at"),
-    *("idempotency", "idempotency:until"),
+    *("idempotency", "idempotency:until", "history", "audit", "keys", "keys:secret"),
 }
 """What stays when every job is forgotten, besides RQ's sets of workers by queue."""
 
@@ -288,7 +288,7 @@ class Site:
                 queue.tend()
                 keys = [key.decode() for key in admin.scan_iter(match=f"{self.settings.prefix}:*", count=1000)]
                 own = [key.removeprefix(f"{self.settings.prefix}:") for key in keys]
-                return {key for key in own if key not in FIXED_KEYS and not _of_a_worker(key)}
+                return {key for key in own if key not in FIXED_KEYS and not _of_a_worker(key) and not _of_a_login(key)}
 
             until(lambda: not left(), f"no key but the fixed ones: {left()}")
 
@@ -395,3 +395,8 @@ def _mentions(process: psutil.Process, marks: Sequence[bytes]) -> bool:
 def _of_a_worker(key: str) -> bool:
     """RQ's registry: a killed worker's record is forgotten by Redis itself, and its name by the next worker."""
     return key.startswith(("worker:", "workers:"))
+
+
+def _of_a_login(key: str) -> bool:
+    """Redis itself forgets logins, after their hours."""
+    return key.startswith("session:")

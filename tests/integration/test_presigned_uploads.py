@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx2
@@ -12,6 +13,9 @@ import pytest
 
 from contract.gateway_server import MP4, PATIENCE_S, error_of, fields
 from flowscale.clocks import SystemClock
+from flowscale.keys.base import AccessStore, Key, Scope
+from flowscale.keys.memory import MemoryAccessStore
+from flowscale.keys.tokens import digest, new_token
 from flowscale.queues.base import QueuePolicy
 from flowscale.queues.memory import MemoryQueue
 from flowscale.settings import GatewaySettings, Settings
@@ -31,11 +35,14 @@ def bucket_server() -> Iterator[S3Server]:
 
 
 @contextmanager
-def serving(server: S3Server, bucket: str) -> Iterator[httpx2.Client]:
+def serving(server: S3Server, bucket: str, access: AccessStore | None = None) -> Iterator[httpx2.Client]:
+    """With a store of keys it asks for them."""
     clock = SystemClock()
     storage = open_storage(server.settings(bucket))
-    settings = Settings(gateway=GatewaySettings(host="127.0.0.1", port=0, max_upload_bytes=80 * MIB))
-    app = create_app(settings=settings, queue=MemoryQueue(QueuePolicy(), clock), storage=storage, clock=clock)
+    auth: Literal["none", "keys"] = "none" if access is None else "keys"
+    settings = Settings(gateway=GatewaySettings(host="127.0.0.1", port=0, max_upload_bytes=80 * MIB, auth=auth))
+    queue = MemoryQueue(QueuePolicy(), clock)
+    app = create_app(settings=settings, queue=queue, storage=storage, clock=clock, access=access)
     try:
         with (
             Server(app, host="127.0.0.1", port=0) as gateway,
@@ -166,3 +173,30 @@ def test_a_resumable_upload_goes_to_a_bucket_too(http: httpx2.Client, bucket_ser
     assert http.get(f"/{found['filePath']}").content == FILM
     assert stored_keys(bucket_server, bucket) == [found["filePath"]]
     assert bucket_server.left_over(bucket) == []
+
+
+def test_what_a_key_of_a_project_sends_is_the_projects(bucket_server: S3Server, bucket: str) -> None:
+    store = MemoryAccessStore(SystemClock())
+    headers = {}
+    for project in ("p", "other"):
+        token = new_token()
+        key = Key(token.key_id, digest(token.secret), project, frozenset({Scope.RENDER}), project, 0)
+        asyncio.run(store.add(key))
+        headers[project] = {"Authorization": f"Bearer {token}"}
+    with serving(bucket_server, bucket, store) as http:
+        http.headers.update(headers["other"])
+        error_of(
+            http.post("/api/uploads/presign", json={"filename": "a.mp4", "size": 5, "projectId": "p"}),
+            403,
+            "FORBIDDEN",
+        )
+        http.headers.update(headers["p"])
+        begun = begin(http, FILM)
+        put(begun, begun["urls"], FILM)
+        path = f"/api/uploads/{begun['fileId']}"
+        error_of(http.post(f"{path}/complete", headers=headers["other"]), 404, "FILE_NOT_FOUND")
+        stored = fields(http.post(f"{path}/complete"))
+        assert http.get(f"/{stored['filePath']}").content == FILM
+        error_of(http.get(f"/{stored['filePath']}", headers=headers["other"]), 404, "FILE_NOT_FOUND")
+        assert httpx2.get(stored["publicUrl"]).content == FILM  # a browser's, without a key
+    assert asyncio.run(store.owner(begun["fileId"])) == "p"

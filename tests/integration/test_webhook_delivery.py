@@ -42,6 +42,10 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[QueueHarness]
     await opened.close()
 
 
+async def address_of(key: str) -> str:
+    return f"https://video.example/{key}"
+
+
 class Site:
     """A queue, couriers and receivers, all ended with the test."""
 
@@ -67,7 +71,7 @@ class Site:
         courier = Courier(
             self.queue.jobs,
             settings,
-            "https://video.example/{}".format,
+            address_of,
             clock or SystemClock(),
             chance=lambda: 0.5,  # no jitter
             resolve=resolve,
@@ -391,7 +395,7 @@ async def test_an_endpoint_that_no_settings_name_waits_for_others_and_is_given_u
 async def test_without_a_secret_nothing_is_sent(site: Site) -> None:
     receiver = site.receiver()
     await site.ended(own_target(receiver.url))
-    courier = Courier(site.queue.jobs, WebhookSettings(), str, SystemClock())
+    courier = Courier(site.queue.jobs, WebhookSettings(), address_of, SystemClock())
     site.couriers.append(courier)
     await site.delivered_by(courier)
     assert receiver.received == []

@@ -214,7 +214,7 @@ def test_a_claim_lasts_longer_than_a_try() -> None:
 
 def test_bodies() -> None:
     job_id = a_job().id
-    assert json.loads(body_of(Ended(job_id, START_MS), str)) == {
+    assert json.loads(body_of(Ended(job_id, START_MS), None)) == {
         "type": "job.done",
         "timestamp": "2023-11-14T22:13:20.000Z",
         "data": {"jobId": job_id, "status": "done"},

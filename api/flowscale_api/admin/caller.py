@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fastapi import Request
 
-ANONYMOUS = "anonymous"
-"""The caller where nobody has to say who they are."""
+from flowscale_api.access.callers import caller_of
+from flowscale_api.deps import gateway_of
 
 
 def caller_name(request: Request) -> str:
     """Whom the audit log names."""
     client = request.client.host if request.client else "unknown"
-    return f"{ANONYMOUS} at {client}"
+    return f"{caller_of(request).name} at {client}"
 
 
-async def may_watch_on(_request: Request) -> bool:
-    """Whether a stream that was begun may go on; asked at each ping and each event."""
-    return True
+async def may_watch_on(request: Request) -> bool:
+    """Whether a stream that was begun may go on; asked at each ping and each event. Raises QueueUnavailable."""
+    return await gateway_of(request).gate.still_allowed(caller_of(request))

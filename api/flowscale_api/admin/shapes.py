@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flowscale.jobs import JobState, Priority
 from flowscale_api.schemas import Fine, JobError, JobFacts, Shape, Status, Time
+from flowscale_api.webhooks.views import DeliveryFacts
 
 
 class State(StrEnum):
@@ -131,15 +132,6 @@ class AttemptView(Shape):
     logs_tail: list[str] = Field(description="Its last log lines, of the last attempts only.")
 
 
-class WebhookView(Shape):
-    id: str
-    at: Time
-    state: str
-    tries: int
-    last_status: int | None
-    next_at: Time | None
-
-
 class JobDetail(JobFacts, Fine):
     state: State
     label: str | None
@@ -151,7 +143,7 @@ class JobDetail(JobFacts, Fine):
     command: list[list[str]] | None = Field(
         description="FFmpeg's command lines in the last execution, program first, without scratch's paths. null: none."
     )
-    webhooks: list[WebhookView]
+    webhooks: list[DeliveryFacts] = Field(description="Messages of the job's ends, oldest first.")
 
 
 class Acted(Fine):

@@ -15,6 +15,7 @@ from flowscale.queues.base import Event
 from flowscale.queues.finding import label_of
 from flowscale.queues.history import Point
 from flowscale.queues.told import Facts, Told
+from flowscale.webhooks.deliveries import Delivery
 from flowscale_api.admin.shapes import (
     AttemptView,
     AuditView,
@@ -29,6 +30,7 @@ from flowscale_api.deps import Gateway
 from flowscale_api.jobs.views import job_answer
 from flowscale_api.links import public_url
 from flowscale_api.schemas import JobError, Status
+from flowscale_api.webhooks.views import delivery_facts
 
 
 async def job_rows(gateway: Gateway, request: Request, jobs: Sequence[Job]) -> list[JobRow]:
@@ -62,7 +64,14 @@ def _row(gateway: Gateway, request: Request, job: Job, position: int | None) -> 
     )
 
 
-async def job_detail(gateway: Gateway, request: Request, job: Job, told: Told, events: Sequence[Event]) -> JobDetail:
+async def job_detail(
+    gateway: Gateway,
+    request: Request,
+    job: Job,
+    told: Told,
+    events: Sequence[Event],
+    deliveries: Sequence[Delivery],
+) -> JobDetail:
     answer = await job_answer(gateway, request, job)
     facts = told.facts or Facts()
     known = {name: getattr(answer, name) for name in type(answer).model_fields if name != "attempts"}
@@ -87,7 +96,7 @@ async def job_detail(gateway: Gateway, request: Request, job: Job, told: Told, e
             for attempt in job.attempts
         ],
         command=[list(command) for command in facts.commands] or None,
-        webhooks=[],
+        webhooks=[delivery_facts(delivery) for delivery in deliveries],
     )
 
 

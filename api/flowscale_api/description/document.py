@@ -19,12 +19,21 @@ from flowscale.errors import FileNotFound, StorageUnavailable
 from flowscale.plans import PlanRequest
 from flowscale.specs import ExecuteRequest
 from flowscale_api.description.openapi import failures
+from flowscale_api.description.security import describe_security
 from flowscale_api.routes import ROUTERS
 from flowscale_api.routes.admin.actions import RetryFailedRequest
+from flowscale_api.routes.sessions import LoginRequest
 from flowscale_api.uploads.presigned import PartsRequest, PresignRequest
 
 TITLE = "FlowScale"
-BODIES: tuple[type[BaseModel], ...] = (ExecuteRequest, PlanRequest, PresignRequest, PartsRequest, RetryFailedRequest)
+BODIES: tuple[type[BaseModel], ...] = (
+    ExecuteRequest,
+    PlanRequest,
+    PresignRequest,
+    PartsRequest,
+    LoginRequest,
+    RetryFailedRequest,
+)
 
 _REF = "#/components/schemas/{model}"
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")  # never answered: problems.py answers instead
@@ -55,6 +64,7 @@ def document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
         _finish_schema(schema)
     for folder in ("outputs", "uploads"):
         made["paths"][f"/{folder}/{{path}}"] = _file_operations(folder)
+    describe_security(made, routes)
     for operation in (operation for path in made["paths"].values() for operation in path.values()):
         _finish(operation)
     made["components"]["headers"] = {

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel
 
-from flowscale.errors import FlowScaleError, Internal, ServiceError
+from flowscale.errors import FlowScaleError, Internal, ServiceError, TooManyAttempts
 from flowscale.queues.base import EventKind
 from flowscale_api.schemas import Problem, Shape, Status
 
@@ -49,7 +49,7 @@ def _failure(errors: list[type[FlowScaleError]]) -> dict[str, Any]:
 
 
 def _retry_after(errors: Sequence[type[FlowScaleError]]) -> dict[str, Any]:
-    if not any(issubclass(error, ServiceError) and error.retry_after for error in errors):
+    if not any(error is TooManyAttempts or (issubclass(error, ServiceError) and error.retry_after) for error in errors):
         return {}
     seconds = {"description": "Seconds after which it is worth trying again.", "schema": {"type": "integer"}}
     return {"headers": {"Retry-After": seconds}}

@@ -14,6 +14,7 @@ from flowscale import logs
 from flowscale.clocks import Clock
 from flowscale.errors import FileNotFound
 from flowscale.jobs import Job
+from flowscale.keys.base import AccessStore
 from flowscale.queues.base import JobQueue
 from flowscale.settings import StorageSettings
 from flowscale.specs import RenderSpec
@@ -36,9 +37,17 @@ _log = logs.get("storage")
 class FileKeeper:
     """One gateway's share; several may do it at once."""
 
-    def __init__(self, queue: JobQueue, storage: Storage, settings: StorageSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        storage: Storage,
+        settings: StorageSettings,
+        clock: Clock,
+        access: AccessStore | None = None,
+    ) -> None:
         self._queue = queue
         self._storage = storage
+        self._access = access
         self._settings = settings
         self._clock = clock
 
@@ -56,6 +65,9 @@ class FileKeeper:
         needed = await self._needed()
         for stored in old:
             if not _is_needed(stored.key, needed):
+                if self._access is not None and stored.key.startswith("uploads/"):
+                    # First: whoever is killed in between leaves a file, which the next round deletes, and no fact.
+                    await self._access.disown(stored.key.split("/")[1])
                 await in_thread(self._storage.delete, stored.key)
                 _log.info("file.retired", "Deleted a file that had reached its age", key=stored.key, size=stored.size)
 

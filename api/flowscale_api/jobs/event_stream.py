@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from flowscale import logs
 from flowscale.errors import JobNotFound, QueueUnavailable
@@ -39,7 +39,7 @@ async def stream(
     after: int,
     stopping: asyncio.Event,
     ping_s: float = PING_SECONDS,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The events `first`, which were read already, and all that follow, in bytes of the wire."""
     events = first
     try:

@@ -16,6 +16,8 @@ from flowscale.plans import PlanRequest
 from flowscale.queues.base import Enqueued, Idempotency
 from flowscale.specs import ExecuteRequest, Source, checked_url, stored_reference, upload_key_in_url
 from flowscale.storage.base import Storage, StoredObject
+from flowscale_api.access.callers import Caller, caller_of
+from flowscale_api.access.owned import own_idempotency_key, project_of, sees_file
 from flowscale_api.deps import Gateway
 from flowscale_api.files.keeping import has_reached_its_age
 from flowscale_api.health.availability import best_report, ffmpeg_fault
@@ -34,6 +36,8 @@ Wanted = ExecuteRequest | PlanRequest
 
 async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted:
     """Queue what the request asks for. Raises what the contract lists for execute and execute-plan."""
+    caller = caller_of(request)
+    project = project_of(request, wanted.project_id)
     idempotency = _idempotency(request, wanted)
     # First of all: a repeat is answered even when its source was deleted meanwhile, or nothing can render now.
     if idempotency is not None and (known := await gateway.queue.earlier(idempotency)) is not None:
@@ -41,7 +45,7 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
     webhooks = targets_of(gateway.webhooks, wanted.webhook_url)
     texts = wanted.named_sources()
     by_url = not (isinstance(wanted, ExecuteRequest) and wanted.source_path)
-    sources = [await find_source(gateway, text, by_url=by_url) for text in texts]
+    sources = [await find_source(gateway, caller, text, by_url=by_url) for text in texts]
     if fault := ffmpeg_fault(best_report(await gateway.queue.workers())):
         raise fault
     now_ms = gateway.clock.now_ms()
@@ -52,7 +56,7 @@ async def submit(gateway: Gateway, request: Request, wanted: Wanted) -> Accepted
             spec=wanted.to_spec(tuple(sources)).to_record(),
             created_ms=now_ms,
             priority=(wanted.priority if isinstance(wanted, ExecuteRequest) else None) or Priority.NORMAL,
-            project_id=wanted.project_id,
+            project_id=project,
             webhooks=webhooks,
             origin=tracing.origin(getattr(request.state, "request_id", None)),
         )
@@ -76,7 +80,7 @@ def accepted(enqueued: Enqueued) -> Accepted:
     )
 
 
-async def find_source(gateway: Gateway, text: str, *, by_url: bool) -> Source:
+async def find_source(gateway: Gateway, caller: Caller, text: str, *, by_url: bool) -> Source:
     """What a client's text stands for: an upload, or with `by_url` another host's file.
 
     An address of our own uploads is read from the storage, not over the network. Raises InvalidPath for text
@@ -84,7 +88,7 @@ async def find_source(gateway: Gateway, text: str, *, by_url: bool) -> Source:
     """
     reference = stored_reference(text)
     if reference is not None:
-        stored = await _usable(gateway, reference)
+        stored = await _usable(gateway, caller, reference)
         if stored is None:
             raise FileNotFound(f"There is no uploaded file {reference}: upload it again, or check the name.")
         return Source(key=stored.key)
@@ -95,19 +99,19 @@ async def find_source(gateway: Gateway, text: str, *, by_url: bool) -> Source:
         )
     url = checked_url(text)
     ours = upload_key_in_url(url)
-    if ours is not None and (stored := await _usable(gateway, ours)) is not None:
+    if ours is not None and (stored := await _usable(gateway, caller, ours)) is not None:
         return Source(key=stored.key)
     return Source(url=url)
 
 
-async def _usable(gateway: Gateway, reference: str) -> StoredObject | None:
-    """The upload, unless it is gone, or has reached its age and is about to go."""
+async def _usable(gateway: Gateway, caller: Caller, reference: str) -> StoredObject | None:
+    """The upload, unless it is gone, or another project's, or has reached its age and is about to go."""
     stored = await in_thread(_stored, gateway.storage, reference)
     if stored is not None and has_reached_its_age(
         stored, gateway.files.upload_retention_seconds, gateway.clock.now_ms()
     ):
         return None
-    return stored
+    return stored if stored is None or await sees_file(gateway, caller, stored.key) else None
 
 
 def _stored(storage: Storage, reference: str) -> StoredObject | None:
@@ -132,4 +136,7 @@ def _idempotency(request: Request, wanted: Wanted) -> Idempotency | None:
     # Options at their default are left out, so that a newer gateway with more options reads an old key alike.
     body = wanted.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return Idempotency(key, hashlib.sha256(f"{request.url.path}\n{canonical}".encode()).hexdigest())
+    return Idempotency(
+        own_idempotency_key(caller_of(request), key),
+        hashlib.sha256(f"{request.url.path}\n{canonical}".encode()).hexdigest(),
+    )

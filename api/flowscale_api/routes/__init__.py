@@ -1,6 +1,6 @@
 """The addresses of the gateway, one module a subject. `ROUTERS` lists all that OpenAPI describes."""
 
-from flowscale_api.routes import admin_webhooks, events, files, jobs, presigned, probes, renders, resumable, uploads
+from flowscale_api.routes import events, files, jobs, presigned, probes, renders, resumable, sessions, uploads
 from flowscale_api.routes.admin import ADMIN_ROUTERS
 
 ROUTERS = (
@@ -12,6 +12,6 @@ ROUTERS = (
     events.router,
     probes.router,
     files.router,
-    admin_webhooks.router,
+    sessions.router,
     *ADMIN_ROUTERS,
 )

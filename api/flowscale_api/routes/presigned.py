@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from flowscale.clocks import iso_utc
@@ -20,7 +20,10 @@ from flowscale.errors import (
     UnsupportedOption,
     UploadError,
 )
+from flowscale.keys.base import Scope
 from flowscale.uploads.base import UploadGone, UploadLocked
+from flowscale_api.access.owned import OwnUpload, project_of
+from flowscale_api.access.rules import needs
 from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import failures
 from flowscale_api.schemas import PartUrls, Presigned, Uploaded, json_answer
@@ -62,11 +65,13 @@ def _json_body(model: type[BaseModel]) -> dict[str, Any]:
         StorageUnavailable,
     ),
     openapi_extra=_json_body(PresignRequest),
+    dependencies=[Depends(needs(Scope.RENDER))],
 )
 async def presign_upload(request: Request, gateway: Parts) -> Response:
     """Where the storage is a bucket, its clients can send the file there by themselves, in parts of `partSize` bytes,
     in any order and several at once. PUT each to its address, then complete the upload."""
     wanted = await read_json(request, PresignRequest, gateway.settings.max_body_bytes)
+    wanted = wanted.model_copy(update={"project_id": project_of(request, wanted.project_id)})
     with gateway.figures.uploads.asked(Way.PRESIGNED):
         upload, urls = await presign(gateway, wanted)
     return json_answer(
@@ -100,6 +105,7 @@ async def presign_upload(request: Request, gateway: Parts) -> Response:
         StorageUnavailable,
     ),
     openapi_extra=_json_body(PartsRequest),
+    dependencies=[Depends(needs(Scope.RENDER)), OwnUpload],
 )
 async def presign_parts(request: Request, gateway: Parts, file_id: str) -> Response:
     """Addresses can be asked for as often as they are needed: to send a part again, or when they have expired."""
@@ -123,6 +129,7 @@ async def presign_parts(request: Request, gateway: Parts, file_id: str) -> Respo
         QueueUnavailable,
         StorageUnavailable,
     ),
+    dependencies=[Depends(needs(Scope.RENDER)), OwnUpload],
 )
 async def complete_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """Makes the file of its parts. When some are missing, `details.missing` of the answer has their numbers. The

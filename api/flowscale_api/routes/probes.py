@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from flowscale.errors import FFmpegUnavailable, FlowScaleError, QueueUnavailable, StorageUnavailable
 from flowscale.metrics import CONTENT_TYPE, render
+from flowscale_api.access.rules import OPEN_TO_ALL
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
@@ -23,14 +24,25 @@ router = APIRouter(tags=["operation"])
     summary="Whether the service can work",
     response_model=Health,
     responses=same_shape(503, Health, FFmpegUnavailable, QueueUnavailable, StorageUnavailable),
+    dependencies=[Depends(OPEN_TO_ALL)],
 )
 async def health(gateway: Parts) -> Response:
     """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
     gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
-    return _answer(*await health_now(gateway))
+    answer, fault = await health_now(gateway)
+    if gateway.gate.asks:
+        # This is open to all, and whose job it is, is not.
+        answer = answer.model_copy(update={"current_job": None})
+    return _answer(answer, fault)
 
 
-@router.get("/livez", operation_id="isAlive", summary="Whether the process answers", response_model=Fine)
+@router.get(
+    "/livez",
+    operation_id="isAlive",
+    summary="Whether the process answers",
+    response_model=Fine,
+    dependencies=[Depends(OPEN_TO_ALL)],
+)
 async def alive() -> Response:
     """Depends on nothing: a restart would not mend what this does not ask."""
     return json_answer(Fine())
@@ -42,6 +54,7 @@ async def alive() -> Response:
     summary="Whether requests can be served",
     response_model=Ready,
     responses=same_shape(503, Ready, QueueUnavailable, StorageUnavailable),
+    dependencies=[Depends(OPEN_TO_ALL)],
 )
 async def ready(gateway: Parts) -> Response:
     """Asks the queue and the storage, at most every 5 s, and says of each what is wrong."""
@@ -54,6 +67,7 @@ async def ready(gateway: Parts) -> Response:
     summary="Figures for Prometheus",
     response_class=Response,
     responses=plain_text(),
+    dependencies=[Depends(OPEN_TO_ALL)],
 )
 async def show_metrics(request: Request, gateway: Parts) -> Response:
     """Of the whole queue: several gateways over one queue show the same figures; but `flowscale_gateway_...` are each

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from flowscale.errors import (
     FFmpegUnavailable,
@@ -18,8 +18,10 @@ from flowscale.errors import (
     UnsupportedOption,
     UploadError,
 )
+from flowscale.keys.base import Scope
 from flowscale.plans import PlanRequest
 from flowscale.specs import ExecuteRequest
+from flowscale_api.access.rules import needs
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import failures, json_body
 from flowscale_api.jobs.submissions import submit
@@ -52,6 +54,7 @@ _FAILURES = failures(
     response_model=Accepted,
     responses=_FAILURES,
     openapi_extra=json_body(ExecuteRequest),
+    dependencies=[Depends(needs(Scope.RENDER))],
 )
 async def execute(request: Request, gateway: Parts) -> Response:
     """Queues a render of exactly one of `sourcePath`, `inputFileUrl` and `sources`, with typed options. The answer
@@ -68,6 +71,7 @@ async def execute(request: Request, gateway: Parts) -> Response:
     response_model=Accepted,
     responses=_FAILURES,
     openapi_extra=json_body(PlanRequest),
+    dependencies=[Depends(needs(Scope.RENDER))],
 )
 async def execute_plan(request: Request, gateway: Parts) -> Response:
     """Queues a render of an editor's timeline: segments of one source are cut and joined in timeline order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from flowscale import logs
 from flowscale.errors import (
@@ -23,7 +23,10 @@ from flowscale.errors import (
     UnsupportedMedia,
     UploadError,
 )
+from flowscale.keys.base import Scope
 from flowscale.uploads.base import Upload, UploadGone, UploadKind, UploadLocked, UploadState
+from flowscale_api.access.owned import OwnUpload, project_of
+from flowscale_api.access.rules import OPEN_TO_ALL, needs
 from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import failures
 from flowscale_api.problems import problem
@@ -50,6 +53,7 @@ _COMMON: tuple[type[FlowScaleError], ...] = (tus.OtherVersion, QueueUnavailable,
     summary="What of tus 1.0 is spoken here",
     status_code=204,
     responses=failures(),
+    dependencies=[Depends(OPEN_TO_ALL)],
 )
 async def describe_uploads(gateway: Parts) -> Response:
     """Versions, extensions, checksum algorithms and the largest upload, in the headers of the answer."""
@@ -70,6 +74,7 @@ async def describe_uploads(gateway: Parts) -> Response:
     status_code=201,
     response_class=Response,
     responses=failures(NoFile, UploadError, FileTooLarge, UnsupportedMedia, InvalidOptions, QueueFull, *_COMMON),
+    dependencies=[Depends(needs(Scope.RENDER))],
 )
 async def create_upload(request: Request, gateway: Parts) -> Response:
     """Takes `Upload-Length` and, in `Upload-Metadata`, `filename` and `projectId`. The answer's `Location` is where
@@ -83,6 +88,7 @@ async def create_upload(request: Request, gateway: Parts) -> Response:
     summary="How far a resumable upload is (tus)",
     response_class=Response,
     responses=failures(FileNotFound, UploadGone, UploadLocked, *_COMMON),
+    dependencies=[Depends(needs(Scope.RENDER)), OwnUpload],
 )
 async def find_offset(request: Request, gateway: Parts, file_id: str) -> Response:
     """`Upload-Offset` says how many bytes are stored: whatever happened, go on from there."""
@@ -105,6 +111,7 @@ async def find_offset(request: Request, gateway: Parts, file_id: str) -> Respons
         tus.ChecksumMismatch,
         *_COMMON,
     ),
+    dependencies=[Depends(needs(Scope.RENDER)), OwnUpload],
 )
 async def continue_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """Bytes from `Upload-Offset` on, as many as the client likes. What came of a request that was cut is kept; one
@@ -118,13 +125,14 @@ async def continue_upload(request: Request, gateway: Parts, file_id: str) -> Res
     summary="End an upload that is not complete",
     status_code=204,
     responses=failures(FileNotFound, Conflict, UploadGone, UploadLocked, *_COMMON),
+    dependencies=[Depends(needs(Scope.RENDER)), OwnUpload],
 )
 async def end_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """Removes what is stored of a resumable or a presigned upload, also while its bytes are coming."""
     return await _in_tus(lambda: _end(request, gateway, file_id))
 
 
-@router.post(f"{ADDRESS}/{{file_id}}", include_in_schema=False)
+@router.post(f"{ADDRESS}/{{file_id}}", include_in_schema=False, dependencies=[Depends(needs(Scope.RENDER)), OwnUpload])
 async def overridden(request: Request, gateway: Parts, file_id: str) -> Response:
     """For clients behind something that lets neither PATCH nor DELETE through."""
     match request.headers.get(tus.OVERRIDE, "").upper():
@@ -141,6 +149,7 @@ async def overridden(request: Request, gateway: Parts, file_id: str) -> Response
     summary="Look at an upload",
     response_model=UploadFacts,
     responses=failures(FileNotFound, UploadGone, UploadLocked, QueueUnavailable, StorageUnavailable),
+    dependencies=[Depends(needs(Scope.READ)), OwnUpload],
 )
 async def get_upload(request: Request, gateway: Parts, file_id: str) -> Response:
     """How far it is, or, when it is complete, the answer of `POST /api/upload`: its `filePath` is what a render takes
@@ -161,6 +170,7 @@ async def _create(request: Request, gateway: Gateway) -> Response:
     project = metadata.project_id
     if project is not None:
         project = checked_project(project, tus.METADATA)
+    project = project_of(request, project)
     brings_bytes = "content-type" in headers
     checksum = None
     if brings_bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from flowscale import logs
 from flowscale.errors import (
@@ -13,6 +13,9 @@ from flowscale.errors import (
     UnsupportedMedia,
     UploadError,
 )
+from flowscale.keys.base import Scope
+from flowscale_api.access.owned import keep_owner, project_of
+from flowscale_api.access.rules import needs
 from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import failures, form_body
 from flowscale_api.links import public_url
@@ -33,6 +36,7 @@ _log = logs.get("gateway")
     response_model=Uploaded,
     responses=failures(NoFile, UploadError, FileTooLarge, UnsupportedMedia, InvalidOptions, StorageUnavailable),
     openapi_extra=form_body(MAX_PROJECT_ID),
+    dependencies=[Depends(needs(Scope.RENDER))],
 )
 async def upload(request: Request, gateway: Parts) -> Response:
     """Stores the file of the form's field `file`. What it is, is judged by its content: mp4, webm, mov, avi, mkv,
@@ -46,8 +50,14 @@ async def _upload(request: Request, gateway: Gateway) -> Response:
     form = UploadForm(boundary_of(request.headers.get("content-type")))
     body = Body(request, limit + FORM_OVERHEAD, too_large(limit))
     figures = gateway.figures.uploads
+
+    async def admit(file_id: str, given: str | None) -> str | None:
+        project = project_of(request, given)
+        await keep_owner(gateway, file_id, project)
+        return project
+
     with figures.receiving(Way.FORM):
-        received = await receive_upload(body, form, gateway.storage, limit)
+        received = await receive_upload(body, form, gateway.storage, limit, admit)
     stored = received.stored
     figures.stored(Way.FORM, stored.size)
     _log.info("upload.stored", "Stored an upload", key=stored.key, size=stored.size, project_id=received.project_id)

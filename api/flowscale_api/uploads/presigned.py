@@ -16,6 +16,7 @@ from flowscale.media import MEDIA_TYPES, SNIFF_BYTES, MediaType, sniff
 from flowscale.storage.base import Part, Storage
 from flowscale.uploads.base import Upload, UploadKind, UploadState
 from flowscale.validation import Strict
+from flowscale_api.access.owned import keep_owner
 from flowscale_api.deps import Gateway
 from flowscale_api.schemas import PartUrl
 from flowscale_api.uploads.figures import Way
@@ -95,6 +96,7 @@ async def complete(gateway: Gateway, file_id: str) -> Upload:
         if upload.state is UploadState.COMPLETE:
             return upload
         storage = gateway.storage
+        await keep_owner(gateway, file_id, upload.project_id)
         try:
             try:
                 parts = await in_storage(storage.parts, upload.key, upload.upload)

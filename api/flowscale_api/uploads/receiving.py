@@ -7,6 +7,7 @@ the client, not the gateway. The object becomes visible when the whole form has 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -45,7 +46,12 @@ class Received:
     project_id: str | None
 
 
-async def receive_upload(body: Body, form: UploadForm, storage: Storage, max_bytes: int) -> Received:
+Admit = Callable[[str, str | None], Awaitable[str | None]]
+"""Asked with the file's id and the project that the form says, before the file becomes visible; the project it has
+then."""
+
+
+async def receive_upload(body: Body, form: UploadForm, storage: Storage, max_bytes: int, admit: Admit) -> Received:
     """Store the form's file, of at most `max_bytes`. Raises what the contract lists for upload.
 
     Whatever ends it early, the client's going away included, leaves nothing in the storage.
@@ -56,7 +62,7 @@ async def receive_upload(body: Body, form: UploadForm, storage: Storage, max_byt
                 for event in form.feed(data):
                     await incoming.take(event)
             form.close()
-            return await incoming.finish()
+            return await incoming.finish(admit)
     except DiskFull as error:
         raise StorageUnavailable(f"The upload cannot be stored: {error.message}") from error
 
@@ -99,14 +105,15 @@ class Incoming:
             case TextField("projectId", value):
                 self._project_id = checked_project(value, "form")
 
-    async def finish(self) -> Received:
-        """Make the file visible. Raises StorageUnavailable, DiskFull."""
+    async def finish(self, admit: Admit) -> Received:
+        """Make the file visible. Raises StorageUnavailable, DiskFull, and what `admit` raises."""
         writer, media = self._writer, self._media
         if writer is None or media is None:
             raise NoFile("The form has no file: send one in the field 'file'.")
         await self._write(writer)
+        project = await admit(self._file_id, self._project_id)
         stored = await in_thread(writer.commit)
-        return Received(self._file_id, self._name, media, stored, self._project_id)
+        return Received(self._file_id, self._name, media, stored, project)
 
     async def _take_bytes(self, data: bytes) -> None:
         self._size += len(data)

@@ -36,6 +36,7 @@ from flowscale.errors import (
 from flowscale.media import SNIFF_BYTES
 from flowscale.storage.base import Part
 from flowscale.uploads.base import Begun, Hold, Upload, UploadGone, UploadKind, UploadLocked, UploadState, locked
+from flowscale_api.access.owned import keep_owner
 from flowscale_api.deps import Gateway
 from flowscale_api.threads import in_thread
 from flowscale_api.uploads.figures import Way
@@ -120,6 +121,7 @@ async def settle(gateway: Gateway, upload: Upload, token: str) -> Upload:
     if upload.state is not UploadState.OPEN:
         return upload
     storage = gateway.storage
+    await keep_owner(gateway, upload.file_id, upload.project_id)
     parts = await gateway.uploads.parts(upload.file_id)
     try:
         try:

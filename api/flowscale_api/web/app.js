@@ -10,6 +10,7 @@ import { byId } from "./dom.js";
 import { follow, hasEnded } from "./follow.js";
 import { clearFaults, readForm, setClip, showFaults, wireForm } from "./form.js";
 import { watchHealth } from "./health.js";
+import { ABORTED, ApiError } from "./http.js";
 import * as card from "./job-card.js";
 import { labelFor, nameOf, remember } from "./names.js";
 import { refreshRecent, setCurrent, wireRecent } from "./recent.js";
@@ -72,7 +73,7 @@ async function render() {
     watch(job.jobId);
     if (sending.signal.aborted) void cancel(); // asked for while the server was answering
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     onSendFailed(error);
   } finally {
     sending = null;
@@ -92,7 +93,7 @@ async function send(file, options, signal) {
   try {
     return await execute(known ?? (await upload(file, signal)), options);
   } catch (error) {
-    const isGone = error instanceof api.ApiError && error.code === "FILE_NOT_FOUND";
+    const isGone = error instanceof ApiError && error.code === "FILE_NOT_FOUND";
     if (!known || !isGone) throw error;
     return execute(await upload(file, signal), options); // uploads are kept for a while only
   }
@@ -134,9 +135,9 @@ function execute(filePath, options) {
   return api.execute({ sourcePath: filePath, ...options });
 }
 
-/** @param {api.ApiError} error */
+/** @param {ApiError} error */
 function onSendFailed(error) {
-  if (error.code === api.ABORTED) {
+  if (error.code === ABORTED) {
     card.showUploadStopped();
     return;
   }
@@ -207,7 +208,7 @@ async function cancel() {
   try {
     await api.cancel(jobId);
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     card.showCancelFailed(error.message);
   }
 }
@@ -223,7 +224,7 @@ async function again() {
     watch(id);
     void refreshRecent();
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     card.showNote(error.message);
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import * as api from "./api.js";
+import { ApiError } from "./http.js";
 
 const SILENCE_MS = 5000;
 const POLL_MS = 1000;
@@ -17,8 +18,8 @@ const STREAM_FAILURES_BORNE = 3;
  * @property {(job: api.Job) => void} onJob
  * @property {(percent: number) => void} onProgress never falls
  * @property {(line: string) => void} onLog
- * @property {(error: api.ApiError|null) => void} onTrouble null: the server answers again
- * @property {(error: api.ApiError) => void} onLost the job cannot be followed any more
+ * @property {(error: ApiError|null) => void} onTrouble null: the server answers again
+ * @property {(error: ApiError) => void} onLost the job cannot be followed any more
  */
 
 /** @param {{status: string}} job */
@@ -63,7 +64,7 @@ export function follow(jobId, listener) {
       if (hasEnded(job)) stop();
       listener.onJob(job);
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       if (!stopped) onReadFailed(error);
     } finally {
       reading = false;
@@ -76,7 +77,7 @@ export function follow(jobId, listener) {
     }
   }
 
-  /** @param {api.ApiError} error */
+  /** @param {ApiError} error */
   function onReadFailed(error) {
     if (error.code !== "JOB_NOT_FOUND") return listener.onTrouble(error);
     stop();

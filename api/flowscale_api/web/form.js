@@ -98,8 +98,8 @@ function asSentence(text) {
 
 /**
  * Show each fault at its field and go to the first.
- * @param {import("./api.js").Fault[]} faults
- * @returns {import("./api.js").Fault[]} those no field here is about
+ * @param {import("./http.js").Fault[]} faults
+ * @returns {import("./http.js").Fault[]} those no field here is about
  */
 export function showFaults(faults) {
   clearFaults();

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
+import { ApiError } from "./http.js";
 
 const WHILE_WELL_MS = 20_000;
 const WHILE_ILL_MS = 3000;
@@ -28,7 +29,7 @@ export async function watchHealth() {
   try {
     showWell(await api.health());
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     showIll(error.message);
     wait = WHILE_ILL_MS;
   }

@@ -175,7 +175,7 @@ function showFailed(job) {
  * A failure outside a job: of the upload, of the request, of the connection.
  * @param {string} title
  * @param {string} message
- * @param {import("./api.js").Fault[]} faults those that belong to no field
+ * @param {import("./http.js").Fault[]} faults those that belong to no field
  */
 export function showProblem(title, message, faults = []) {
   setState("error", title, message);

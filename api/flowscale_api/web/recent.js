@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { hasEnded } from "./follow.js";
+import { ApiError } from "./http.js";
 import { stateOf } from "./job-card.js";
 import { nameOf } from "./names.js";
 import { ago, duration as lengthInWords, fileSize } from "./words.js";
@@ -106,7 +107,7 @@ export async function refreshRecent() {
     byId("recent-more").hidden = !nextCursor || limit >= MOST;
     if (!jobs.every(hasEnded)) wait = WHILE_BUSY_MS;
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     if (mine !== round) return;
     setNote(`The list cannot be shown: ${error.message}`);
   }

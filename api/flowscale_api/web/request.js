@@ -17,7 +17,7 @@
  * @property {number} speed
  * @property {number} volume percent
  * @property {boolean} mute
- * @typedef {import("./api.js").Fault} Fault
+ * @typedef {import("./http.js").Fault} Fault
  */
 
 /** Long side in pixels for each short side, 16:9 made even. */

@@ -3,7 +3,7 @@
  * the signal has the code ABORTED. XMLHttpRequest, because fetch does not report how much has been sent.
  */
 
-import { ABORTED, answerOf, ApiError, unreachable } from "./api.js";
+import { ABORTED, answerOf, ApiError, unreachable } from "./http.js";
 
 const ADDRESS = "/api/uploads";
 const VERSION = { "Tus-Resumable": "1.0.0" };

@@ -4,7 +4,7 @@
  * chosen again. It tries until it has arrived, is stopped, or the server says that it will not have it.
  */
 
-import { ABORTED, ApiError } from "./api.js";
+import { ABORTED, ApiError } from "./http.js";
 import { Pace } from "./pace.js";
 import * as tus from "./tus.js";
 import { forget, note, recall } from "./unfinished.js";

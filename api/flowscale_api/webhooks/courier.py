@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import random
@@ -62,7 +62,7 @@ class Courier:
         self,
         outbox: Outbox,
         settings: WebhookSettings,
-        address: Callable[[str], str],
+        address: Callable[[str], Awaitable[str]],
         clock: Clock,
         *,
         chance: Callable[[], float] = random,
@@ -142,7 +142,8 @@ class Courier:
         """Whether the endpoint answered."""
         delivery = claim.delivery
         url = delivery.target.url or self._own[delivery.target.name]
-        body = body_of(delivery.ended, self._address)
+        output = delivery.ended.output
+        body = body_of(delivery.ended, await self._address(output.key) if output else None)
         headers = signed_headers(self._secrets, delivery.id, self._clock.now_ms(), body)
         send = partial(
             post, url, headers, body, self._networks, self._clock, self._require_running, resolve=self._resolve

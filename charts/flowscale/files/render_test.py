@@ -4,12 +4,13 @@
 
 Makes a clip of four seconds, uploads it, asks for two seconds of it in another size, waits for the job, fetches the
 output and examines it. Each step is a line; the first that fails ends the test with what was expected and what came.
-Needs FFmpeg and the standard library.
+A key is sent where FLOWSCALE_API_KEY holds one. Needs FFmpeg and the standard library.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -113,12 +114,14 @@ def until_ended(target: str, job: str, deadline: float) -> Mapping[str, Any]:
 
 def fetch(target: str, url: str, path: Path) -> Path:
     """Through the Service, whatever address the link has for browsers."""
-    way = urlsplit(url).path
-    if "/outputs/" not in way:
-        fail(f"The output's address has no /outputs/ in it: {url}")
-    with urlopen(f"{target}{way[way.index('/outputs/') :]}", timeout=ANSWER_SECONDS) as answer:
+    parts = urlsplit(url)
+    if "/outputs/" not in parts.path:
+        fail(f"The output's address has no /outputs/ in it: {parts.path}")
+    way = parts.path[parts.path.index("/outputs/") :]
+    # What follows the `?` opens the file where keys are asked for; it is never shown.
+    with urlopen(f"{target}{way}?{parts.query}", timeout=ANSWER_SECONDS) as answer:
         path.write_bytes(answer.read())
-    say(f"Fetched {path.stat().st_size} bytes from {url}")
+    say(f"Fetched {path.stat().st_size} bytes from {way}")
     return path
 
 
@@ -135,7 +138,10 @@ def examine(output: Path) -> None:
 
 def ask(url: str, body: bytes | None = None, kind: str | None = None) -> Mapping[str, Any]:
     """The answer as JSON. Ends the test for any other than a success."""
-    request = Request(url, body, {"Content-Type": kind} if kind else {})
+    headers = {"Content-Type": kind} if kind else {}
+    if key := os.environ.get("FLOWSCALE_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    request = Request(url, body, headers)
     try:
         with urlopen(request, timeout=ANSWER_SECONDS) as answer:
             content: Mapping[str, Any] = json.load(answer)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from flowscale.clocks import iso_utc
 from flowscale.webhooks.deliveries import Ended
 
 
-def body_of(ended: Ended, address: Callable[[str], str]) -> bytes:
-    """`address` gives the URL of a stored object by its key."""
+def body_of(ended: Ended, output_url: str | None) -> bytes:
+    """`output_url`: where the output is, if there is one."""
     data: dict[str, Any] = {"jobId": ended.job_id, "status": ended.status}
     if ended.project_id is not None:
         data["projectId"] = ended.project_id
     if ended.output is not None:
-        data |= {"outputUrl": address(ended.output.key), "outputSize": ended.output.size}
+        data |= {"outputUrl": output_url, "outputSize": ended.output.size}
         if ended.output.duration_ms is not None:
             data["outputDurationMs"] = ended.output.duration_ms
     if ended.duration_ms is not None:

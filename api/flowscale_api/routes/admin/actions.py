@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict, Field
 
 from flowscale.errors import (
@@ -21,7 +21,9 @@ from flowscale.errors import (
     UploadError,
 )
 from flowscale.jobs import Job
+from flowscale.keys.base import Scope
 from flowscale.validation import Strict
+from flowscale_api.access.rules import needs
 from flowscale_api.admin import actions
 from flowscale_api.admin.auditing import audited
 from flowscale_api.admin.shapes import Acted, Paused, Retried
@@ -32,7 +34,7 @@ from flowscale_api.jobs.views import known_job_id
 from flowscale_api.schemas import Fine, json_answer
 from flowscale_api.wire.bodies import read_json
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], dependencies=[Depends(needs(Scope.ADMIN))])
 
 
 class RetryFailedRequest(Strict):

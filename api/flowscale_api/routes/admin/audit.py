@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from flowscale.errors import InvalidOptions, QueueUnavailable
+from flowscale.keys.base import Scope
+from flowscale_api.access.rules import needs
 from flowscale_api.admin.shapes import AuditList
 from flowscale_api.admin.views import audit_view
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import failures
 from flowscale_api.schemas import json_answer
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], dependencies=[Depends(needs(Scope.ADMIN))])
 
 
 @router.get(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from flowscale.errors import InvalidOptions, JobNotFound, QueueUnavailable
+from flowscale.keys.base import Scope
 from flowscale.queues.finding import Wanted, read_question
+from flowscale_api.access.rules import needs
 from flowscale_api.admin.shapes import JobDetail, JobRows, State
 from flowscale_api.admin.views import job_detail, job_rows
 from flowscale_api.deps import Parts
@@ -16,7 +18,7 @@ from flowscale_api.description.openapi import JobId, failures
 from flowscale_api.jobs.views import known_job_id
 from flowscale_api.schemas import json_answer
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], dependencies=[Depends(needs(Scope.ADMIN))])
 
 
 @router.get(
@@ -60,5 +62,6 @@ async def examine_job(request: Request, gateway: Parts, job_id: JobId) -> Respon
     each attempt, and FFmpeg's command lines."""
     known = known_job_id(job_id)
     job = await gateway.queue.get(known)
-    events = await gateway.queue.events(known, 0, 0)
-    return json_answer(await job_detail(gateway, request, job, await gateway.queue.told(known), events))
+    told, events = await gateway.queue.told(known), await gateway.queue.events(known, 0, 0)
+    deliveries = await gateway.queue.deliveries(known)
+    return json_answer(await job_detail(gateway, request, job, told, events, deliveries))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import StreamingResponse
 
 from flowscale.errors import QueueUnavailable
+from flowscale.keys.base import Scope
+from flowscale_api.access.rules import needs
 from flowscale_api.admin.caller import may_watch_on
 from flowscale_api.admin.shapes import History, Overview
 from flowscale_api.admin.views import history_points
@@ -13,7 +15,7 @@ from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import failures, overview_stream
 from flowscale_api.schemas import json_answer
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], dependencies=[Depends(needs(Scope.ADMIN))])
 
 
 @router.get(

@@ -74,6 +74,10 @@ not of ours, and an upgrade of FlowScale must not restart it.
 {{- include "flowscale.claimName" . | trunc 63 | trimAll "-." -}}
 {{- end -}}
 
+{{- define "flowscale.adminSecretName" -}}
+{{- default (printf "%s-admin" (include "flowscale.fullname" .)) .Values.admin.existingSecret -}}
+{{- end -}}
+
 {{- define "flowscale.redisSecretName" -}}
 {{- default (printf "%s-redis" (include "flowscale.fullname" .)) .Values.redis.bundled.existingSecret -}}
 {{- end -}}

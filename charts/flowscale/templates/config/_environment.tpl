@@ -127,6 +127,8 @@ references to Secrets.
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_PUBLIC_URL" "value" $api.publicUrl) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_TRUSTED_PROXIES" "value" (join "," (concat $api.trustedProxies (include "flowscale.ingress.fronts" . | fromYamlArray)))) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_CORS_ORIGINS" "value" (join "," $api.corsOrigins)) }}
+{{- include "flowscale.variable" (dict "name" "FLOWSCALE_AUTH" "value" .Values.auth.mode) }}
+{{- include "flowscale.secretVariable" (dict "name" "FLOWSCALE_ADMIN_KEY" "secret" (include "flowscale.adminSecretName" .) "key" .Values.admin.secretKey) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_UPLOAD_BYTES" "value" $api.maxUploadBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_MAX_BODY_BYTES" "value" $api.maxBodyBytes) }}
 {{- include "flowscale.variable" (dict "name" "FLOWSCALE_ADMIN_READ_ONLY" "value" $api.adminReadOnly) }}

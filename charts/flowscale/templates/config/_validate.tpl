@@ -4,7 +4,7 @@ says what to change; all that are found are told at once.
 */}}
 {{- define "flowscale.validate" -}}
 {{- $faults := list -}}
-{{- range $rule := list "worker" "api" "storage" "webhooks" "redis" "autoscaling" "networking" -}}
+{{- range $rule := list "worker" "api" "access" "storage" "webhooks" "redis" "autoscaling" "networking" -}}
 {{- range splitList "\n" (include (printf "flowscale.validate.%s" $rule) $) -}}
 {{- if trim . -}}{{- $faults = append $faults (trim .) -}}{{- end -}}
 {{- end -}}
@@ -171,6 +171,12 @@ redis.external.tls.enabled is true, and redis.external.url says redis://: begin 
 {{- if and $external.tls.caSecret (not $external.tls.enabled) (or $external.host $external.sentinel.hosts) }}
 redis.external.tls.caSecret names authorities, and redis.external.tls.enabled is false: set it to true, or take the Secret out
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "flowscale.validate.access" -}}
+{{- if and .Values.admin.key .Values.admin.existingSecret }}
+admin.key and admin.existingSecret are two ways to give the admin key: leave one of them empty
 {{- end }}
 {{- end -}}
 
