@@ -112,6 +112,7 @@ def body_of(operation: Operation, site: Site) -> dict[str, Any]:
         "presignUpload": {"json": {"filename": "clip.mp4", "size": 5}},
         "presignParts": {"json": {"numbers": [1]}},
         "logIn": {"json": {"key": "a wrong one"}},
+        "steerRetryFailed": {"json": {"code": "DISK_FULL"}},
     }
     name = operation.described["operationId"]
     assert bool(content) == (name in bodies), f"say in body_of what {name} is sent"
