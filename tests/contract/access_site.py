@@ -81,8 +81,13 @@ class Site:
     def call(self, operation: Operation, key: str | None = None, **headers: str) -> httpx2.Response:
         """The operation, on what is theirs."""
         path = operation.path.format(**(self.theirs | file_of(operation, self)))
-        with self.client(key, **headers) as client:
-            return client.request(operation.method, path, **body_of(operation, self))
+        with (
+            self.client(key, **headers) as client,
+            client.stream(operation.method, path, **body_of(operation, self)) as answer,
+        ):
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                answer.read()  # a stream of events has no end
+            return answer
 
     @contextmanager
     def logged_in(self, key: str = ADMIN_KEY) -> Iterator[tuple[httpx2.Client, str]]:
@@ -112,6 +117,7 @@ def body_of(operation: Operation, site: Site) -> dict[str, Any]:
         "presignUpload": {"json": {"filename": "clip.mp4", "size": 5}},
         "presignParts": {"json": {"numbers": [1]}},
         "logIn": {"json": {"key": "a wrong one"}},
+        "steerRetryFailed": {"json": {"code": "DISK_FULL"}},
     }
     name = operation.described["operationId"]
     assert bool(content) == (name in bodies), f"say in body_of what {name} is sent"
