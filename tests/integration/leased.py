@@ -54,6 +54,7 @@ END_SECONDS = 60.0
 FIXED_KEYS = {
     *("queues", "workers", "counters", "durations", "profiles", "turns", "joined", "aside", "reports", "reports:at"),
     *("idempotency", "idempotency:until", "history", "audit", "keys", "keys:secret"),
+    *("webhooks:messages", "webhooks:settled"),  # delivered ones, for a day
 }
 """What stays when every job is forgotten, besides RQ's sets of workers by queue."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -14,6 +15,9 @@ from pydantic import SecretStr
 from flowscale import logs, redaction
 from flowscale.redaction import REDACTED, Redactor
 from flowscale.settings import Settings
+
+WEBHOOK_SECRET = " ".join("whsec_" + base64.b64encode(bytes([fill]) * 32).decode() for fill in (1, 2))
+"""Two, as while receivers change from one to the other."""
 
 SECRET = 's3cr"et/p@ss wörd+&='
 
@@ -131,6 +135,9 @@ def test_every_secret_setting_is_known_to_the_redactor() -> None:
         "REDIS_URL": "redis://:planted-in-url@host",
         "S3_ACCESS_KEY_ID": "planted-id",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20planted-header",
+        "FLOWSCALE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "FLOWSCALE_WEBHOOK_URL": "https://hooks.example.com/planted-in-path",
+        "FLOWSCALE_PUBLIC_URL": "https://video.example.com",
     }
     secret_names = {
         str(field.alias)
@@ -138,8 +145,9 @@ def test_every_secret_setting_is_known_to_the_redactor() -> None:
         for field in type(group).model_fields.values()
         if SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
     }
-    environment |= {name: f"planted-{name}" for name in secret_names - environment.keys()}
-    secrets = set(Settings.load(environment).secrets())
-    assert len(secret_names) >= 6
-    assert {f"planted-{name}" for name in secret_names - {"REDIS_URL", "OTEL_EXPORTER_OTLP_HEADERS"}} <= secrets
+    planted = {name: f"planted-{name}-that-is-long-enough" for name in secret_names - environment.keys()}
+    secrets = set(Settings.load(environment | planted).secrets())
+    assert len(secret_names) >= 9
+    assert set(planted.values()) <= secrets
     assert {"planted-in-url", "planted-id", "Bearer planted-header"} <= secrets
+    assert {*WEBHOOK_SECRET.split(), "https://hooks.example.com/planted-in-path"} <= secrets
