@@ -22,13 +22,14 @@ from contract.queue_harness import (
     start_one,
 )
 from flowscale.errors import Conflict, InvalidOptions, JobNotFound, LeaseLost
-from flowscale.jobs import TAIL_LINES, TAILS_KEPT, Job, JobState, Priority
+from flowscale.jobs import CANCELLED, TAIL_LINES, TAILS_KEPT, Job, JobState, Priority
 from flowscale.queues.admin_view import REMOVED_AT_ONCE, AuditEntry, ServerReading, Standing
 from flowscale.queues.base import FAIRNESS_EVERY, Depth, Idempotency
 from flowscale.queues.finding import Wanted, read_question
 from flowscale.queues.history import POINTS, STEP_MS
 from flowscale.queues.told import Facts, Told
 from flowscale.testing import a_failure, a_job, an_output
+from flowscale.webhooks.deliveries import own_target
 
 UNKNOWN = "job_1700000000000_" + "f" * 32
 
@@ -286,7 +287,7 @@ class RemovalSuite:
         queue.work.fail(failed, a_failure(retryable=False))
         delayed = queue.work.fail(await start_one(queue), a_failure())
         (waiting, stays) = await enqueue(queue, 2)
-        before = {name: count for name, count in (await queue.jobs.figures()).counts.items() if count}
+        counted = (await queue.jobs.figures()).counts
         gone = [done.job.id, failed.job.id, delayed.id, waiting.id]
         for job_id in gone:
             last = await queue.jobs.get(job_id)
@@ -302,10 +303,27 @@ class RemovalSuite:
         assert await ids_of(queue, "ffmpeg_exit") == []
         assert await queue.jobs.depth() == Depth(waiting=1, delayed=0, running=0)
         assert await queue.jobs.standing() == Standing(0, 0, {})
-        assert {name: count for name, count in (await queue.jobs.figures()).counts.items() if count} == before
+        ended = (await queue.jobs.figures()).counts
+        added = {name: count - counted.get(name, 0) for name, count in ended.items()}
+        # The delayed and the waiting one ended by it; the delayed one had begun.
+        assert added.pop("ended:error") == added.pop("failed:CANCELLED") == 2
+        assert {name for name, count in added.items() if count} <= {"took:10", "took:count", "took:ms"}
         harness.advance(POLICY.retention_ms)
         queue.work.tend()
         assert fetch_all(queue) == [stays.id]
+
+    async def test_whoever_is_told_of_its_end_hears_of_a_job_that_was_removed_while_it_waited(
+        self, harness: QueueHarness
+    ) -> None:
+        queue = await harness.open()
+        endpoint = own_target("https://hooks.example/")
+        waiting, ended = [(await queue.jobs.enqueue(a_job(webhooks=(endpoint,)))).job for _ in range(2)]
+        await queue.jobs.cancel(ended.id)
+        for job in (waiting, ended):
+            await queue.jobs.remove(job.id)
+        claims = await queue.jobs.claim(endpoint.name, 5)
+        assert sorted(claim.delivery.ended.job_id for claim in claims) == sorted([waiting.id, ended.id])
+        assert {claim.delivery.ended.failure for claim in claims} == {CANCELLED}
 
     async def test_its_outputs_are_noted_until_they_are_cleared(self, harness: QueueHarness) -> None:
         queue = await harness.open()

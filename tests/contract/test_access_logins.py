@@ -54,6 +54,16 @@ def test_a_login_lasts_half_a_day_and_tells_who_it_is(site: Site, name: str) -> 
     assert lines["audit.login"]["address"] == "127.0.0.1"
 
 
+def test_a_copied_cookie_does_not_outlive_the_next_login(site: Site) -> None:
+    with site.client() as client, site.client() as thief:
+        client.post("/api/admin/session", json={"key": ADMIN_KEY})
+        thief.cookies.set("flowscale_session", client.cookies["flowscale_session"])
+        assert thief.get("/api/admin/session").status_code == 200
+        client.post("/api/admin/session", json={"key": ADMIN_KEY})
+        assert thief.get("/api/admin/session").status_code == 401
+        assert client.get("/api/admin/session").status_code == 200
+
+
 def test_over_https_the_cookie_stays_there(site: Site) -> None:
     with site.client(**{"X-Forwarded-Proto": "https"}) as client:
         answer = client.post("/api/admin/session", json={"key": ADMIN_KEY})
@@ -99,10 +109,13 @@ def test_a_cookie_that_we_did_not_make_opens_nothing(site: Site) -> None:
                 error_of(other.get("/api/admin/session"), 401, "UNAUTHORIZED")
 
 
-def test_a_login_opens_the_render_api_to_nobody(site: Site) -> None:
-    """Its rules against pages of strangers hold below /api/admin; the render API takes keys alone."""
+def test_a_login_opens_the_render_api_for_looking_alone(site: Site) -> None:
+    """The page of the queue follows jobs there; the rules against pages of strangers hold below /api/admin."""
     with site.logged_in() as (client, _):
-        error_of(client.get("/api/jobs"), 401, "UNAUTHORIZED")
+        assert client.get("/api/jobs").status_code == 200
+        job = f"/api/jobs/{site.theirs['job_id']}"
+        for change in ("/api/execute", f"{job}/cancel", f"{job}/retry"):
+            error_of(client.post(change, json={}), 401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from flowscale.testing import FakeClock, a_failure, a_job, an_output
 from flowscale.webhooks.deliveries import Delivery, DeliveryState, own_target, url_target
 from flowscale.webhooks.retrying import GIVE_UP_MS, LONGEST_WAIT_SECONDS, WAITS_SECONDS
 from flowscale.webhooks.sending import BODY_BYTES, BODY_CHARACTERS, TRY_SECONDS
-from flowscale_api.webhooks.courier import HOST_AT_ONCE, OWN_AT_ONCE, UNKNOWN_MS, Courier
+from flowscale_api.webhooks.courier import HOST_AT_ONCE, OWN_AT_ONCE, TARGETS_AT_ONCE, UNKNOWN_MS, Courier
 from webhook_receiver import HOST, Receiver, Reply
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)]
@@ -210,8 +210,12 @@ async def test_410_is_for_good(site: Site) -> None:
     assert (delivery.state, delivery.status, delivery.tries) == (DeliveryState.FAILED, 410, 1)
 
 
+AGES_AWAY = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("asked", "wait_s"), [("1", 5), ("60", 60), ("99999999", LONGEST_WAIT_SECONDS), ("soon", 5), ("-7", 5)]
+    ("asked", "wait_s"),
+    [("1", 5), ("60", 60), ("99999999", LONGEST_WAIT_SECONDS), ("soon", 5), ("-7", 5), (AGES_AWAY, 5)],
 )
 async def test_retry_after_is_honoured_within_bounds(site: Site, asked: str, wait_s: int) -> None:
     receiver = site.receiver(Reply(503, {"Retry-After": asked}))
@@ -416,3 +420,18 @@ async def test_two_couriers_deliver_each_message_once(site: Site) -> None:
 def test_the_table_grows_over_about_a_day() -> None:
     assert 23 * 3600 < sum(WAITS_SECONDS) < 24 * 3600
     assert list(WAITS_SECONDS) == sorted(WAITS_SECONDS)
+
+
+async def test_hosts_that_jobs_name_do_not_hold_up_the_installations_own(site: Site) -> None:
+    receiver = site.receiver(Reply(204))
+    courier = site.courier(receiver, resolve=refused_if_named)
+    for number in range(TARGETS_AT_ONCE + 1):
+        await site.ended(url_target(f"https://host-{number}.example/"))
+    job = await site.ended(own_target(receiver.url))
+    await site.delivered_by(courier)
+    assert (await site.delivery(job)).state is DeliveryState.DELIVERED
+
+
+def refused_if_named(host: str, port: int) -> Sequence[str]:
+    """Hosts that jobs name lie where no webhook goes; the receiver is where it is."""
+    return ["169.254.169.254"] if host.endswith(".example") else system_resolve(host, port)

@@ -99,3 +99,12 @@ async def test_who_may_not_go_on_is_told_nothing_more() -> None:
     allowed[0] = False
     source.value = 1
     assert [event async for event in stream] == []
+
+
+async def test_a_reader_of_whom_nothing_can_be_found_out_is_let_go() -> None:
+    async def unknown() -> bool:
+        raise QueueUnavailable("away")
+
+    source, feed = Source(), Feed(look_s=0.001, ping_s=60)
+    assert [event async for event in feed.stream(source.read, asyncio.Event(), unknown)] == []
+    assert feed.readers == 0

@@ -63,6 +63,10 @@ def test_a_known_secret_is_taken_out_however_it_is_written(redact: Redactor, tex
         ("(b'authorization', b'Bearer planted')", "(b'authorization', [redacted]')"),
         ('{"headers": "{\\"cookie\\": \\"planted\\"}"}', None),
         ("sent Bearer plantedplanted to it", "sent Bearer [redacted] to it"),
+        ("GET /api/jobs/fsk_0123456789abcdef_plantedplanted 404", "GET /api/jobs/fsk_0123456789abcdef_[redacted] 404"),
+        ("signed by whsec_plantedplanted=", "signed by whsec_[redacted]"),
+        ("flowscale_session=planted.planted; Path=/", "flowscale_session=[redacted]; Path=/"),
+        ("{'X-CSRF-Token': 'plantedplanted'}", "{'X-CSRF-Token': '[redacted]'}"),
     ],
 )
 def test_what_gives_access_by_its_form_is_taken_out(redact: Redactor, text: str, expected: str | None) -> None:

@@ -34,7 +34,7 @@ def give(response: Response, request: Request, value: str, public_url: str | Non
         value,
         max_age=SESSION_MS // 1000,
         path=_path(public_url),
-        secure=request.url.scheme == "https",
+        secure=_secure(request, public_url),
         httponly=True,
         samesite="strict",
     )
@@ -42,8 +42,13 @@ def give(response: Response, request: Request, value: str, public_url: str | Non
 
 def take_back(response: Response, request: Request, public_url: str | None) -> None:
     response.delete_cookie(
-        COOKIE, path=_path(public_url), secure=request.url.scheme == "https", httponly=True, samesite="strict"
+        COOKIE, path=_path(public_url), secure=_secure(request, public_url), httponly=True, samesite="strict"
     )
+
+
+def _secure(request: Request, public_url: str | None) -> bool:
+    """A proxy that is not trusted says nothing of its scheme; the setting does."""
+    return request.url.scheme == "https" or (public_url or "").startswith("https:")
 
 
 def _path(public_url: str | None) -> str:

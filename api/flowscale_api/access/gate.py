@@ -75,7 +75,7 @@ class Gate:
         if token is not None:
             return _allowed(request, await self.holder(request, token), scope)
         # The page of the queue looks at jobs and outputs here; what changes something takes a key, or /api/admin.
-        caller = await self._logged_in(request, self.seals) if request.method in SAFE_METHODS else None
+        caller = await self._looker(request) if request.method in SAFE_METHODS else None
         if caller is None:
             audit.refused(request, "no_key")
             raise Unauthorized(_NO_KEY)
@@ -83,13 +83,11 @@ class Gate:
 
     async def admin(self, request: Request) -> Caller:
         """Who asks for something of /admin. Raises as `renderer`, and CsrfRefused."""
-        seals = await self.load_seals()
+        await self.load_seals()
         token = bearer_in(request)
         if token is not None:
             return _allowed(request, await self.holder(request, token), Scope.ADMIN)
-        caller = await self._logged_in(request, seals)
-        if caller is None and self.trust_loopback and is_from_this_machine(request, self.settings.host):
-            caller = LOCAL
+        caller = await self._looker(request)
         if caller is None:
             audit.refused(request, "no_key")
             raise Unauthorized(_NO_KEY + " In a browser, log in at /admin/login.")
@@ -143,6 +141,13 @@ class Gate:
 
     def is_csrf_token(self, caller: Caller, given: str) -> bool:
         return self.seals.fits(given, Purpose.CSRF, caller.session_id or caller.name)
+
+    async def _looker(self, request: Request) -> Caller | None:
+        """Who sits before the page of the queue."""
+        caller = await self._logged_in(request, await self.load_seals())
+        if caller is None and self.trust_loopback and is_from_this_machine(request, self.settings.host):
+            return LOCAL
+        return caller
 
     async def _logged_in(self, request: Request, seals: Seals) -> Caller | None:
         session_id = session_in(request, seals)

@@ -28,10 +28,7 @@ async def retry(gateway: Gateway, job_id: str) -> Job:
 
 
 async def remove(gateway: Gateway, job_id: str) -> None:
-    """One that waits is cancelled first: whoever is told of its end shall hear of it. A storage that is away deletes
-    the output later. Raises JobNotFound, Conflict."""
-    if (await gateway.queue.get(job_id)).state in (JobState.QUEUED, JobState.DELAYED):
-        await gateway.queue.cancel(job_id)
+    """Raises JobNotFound, Conflict. A storage that is away deletes the output later."""
     await gateway.queue.remove(job_id)
     try:
         await clear(gateway.queue, gateway.storage, job_id)

@@ -49,7 +49,7 @@ class Feed:
             if self._task is None or self._task.done():
                 self._event = b""  # what an earlier reading left is old
                 self._task = asyncio.create_task(self._look(read), name="overview-feed")
-            while not stopping.is_set() and await may_go_on():
+            while not stopping.is_set() and await _allowed(may_go_on):
                 changed, task = self._changed, self._task
                 if self._event and self._number != seen:
                     seen = self._number
@@ -98,3 +98,10 @@ class Feed:
         """Whoever waits now waits for this event; the next change has another."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _allowed(may_go_on: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await may_go_on()
+    except QueueUnavailable:
+        return False  # whoever reads comes back, and is told so

@@ -71,7 +71,10 @@ async def log_in(request: Request, gateway: Parts) -> Response:
     key_digest = await gate.digest_of(caller)
     if key_digest is None or caller.key_id is None:
         raise Unauthorized("The key was revoked in this moment.")
-    value, session_id = cookies.new_cookie(await gate.load_seals())
+    seals = await gate.load_seals()
+    if (before := cookies.session_in(request, seals)) is not None:
+        await gate.store.close_session(before)  # no copy of it outlives this login
+    value, session_id = cookies.new_cookie(seals)
     expires_ms = gateway.clock.now_ms() + SESSION_MS
     await gate.store.open_session(Session(session_id, caller.key_id, key_digest, expires_ms))
     audit.logged_in(request, caller.name)
@@ -110,8 +113,10 @@ async def show_session(gateway: Parts, caller: Asker) -> Response:
 )
 async def log_out(request: Request, gateway: Parts, caller: Asker) -> Response:
     """The cookie is dead from then on, and so is every copy of it."""
-    if caller.session_id is not None:
-        await gateway.gate.store.close_session(caller.session_id)
+    # Also that of a request which comes with a key.
+    session_id = caller.session_id or cookies.session_in(request, await gateway.gate.load_seals())
+    if session_id is not None:
+        await gateway.gate.store.close_session(session_id)
         audit.logged_out(request, caller.name)
     answer = json_answer(Fine())
     cookies.take_back(answer, request, gateway.settings.public_url)

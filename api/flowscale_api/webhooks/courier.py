@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from random import random
+from random import random, sample
 
 from flowscale import logs
 from flowscale.clocks import Clock
@@ -89,12 +89,20 @@ class Courier:
         """Begin to deliver what is due. Raises QueueUnavailable."""
         if not self._secrets or self._stopping.is_set():
             return
-        for due in await self._outbox.due_targets(TARGETS_AT_ONCE):
-            if is_own(due.name) and due.name not in self._own:
+        # The installation's own are not looked for: however many hosts that jobs name are due, their turn comes.
+        for name in self._own:
+            await self._begin_due(name)
+        found = await self._outbox.due_targets(TARGETS_AT_ONCE)
+        for due in sample(found, len(found)):  # in no order: hosts that hang must not always come first
+            if not is_own(due.name):
+                await self._begin_due(due.name)
+            elif due.name not in self._own:
                 await self._give_up(due)
-            elif (room := self._room(due.name)) > 0:
-                for claim in await self._outbox.claim(due.name, room):
-                    self._begin(claim)
+
+    async def _begin_due(self, target: str) -> None:
+        if (room := self._room(target)) > 0:
+            for claim in await self._outbox.claim(target, room):
+                self._begin(claim)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""

@@ -101,9 +101,10 @@ class AdminQueue(Protocol):
         """
 
     async def remove(self, job_id: str) -> Job:
-        """Forget a job that waits, is delayed or has ended, with all it owns; the job as it was last.
+        """Forget a job that waits, is delayed or has ended, with all it owns; the job as it was before.
 
-        What was counted of it stays counted. Its Idempotency-Key makes a new job. Raises JobNotFound; Conflict for a
+        One that has not ended does so by it, in the same step: as cancelled, counted, and told to its endpoints. What
+        was counted of it stays counted. Its Idempotency-Key makes a new job. Raises JobNotFound; Conflict for a
         job that runs.
         """
 

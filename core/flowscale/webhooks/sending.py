@@ -15,6 +15,7 @@ from flowscale.clocks import Clock
 from flowscale.outbound.addresses import Network, locate
 from flowscale.outbound.dialling import Dialler, Manner, Resolve, system_resolve
 from flowscale.outbound.faults import OutboundError
+from flowscale.redaction import redact
 from flowscale.webhooks.retrying import Answer
 
 TRY_SECONDS = 15.0
@@ -71,7 +72,7 @@ def _beginning(response: http.client.HTTPResponse) -> str:
         read += b" (it broke off)"
     text = read.decode(errors="replace")
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:BODY_CHARACTERS]
+    return redact(" ".join(printable.split()))[:BODY_CHARACTERS]  # it may be our request, sent back
 
 
 def _seconds(retry_after: str, now_ms: int) -> int | None:
@@ -81,7 +82,7 @@ def _seconds(retry_after: str, now_ms: int) -> int | None:
         return int(text)
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0, int((aware - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds()))

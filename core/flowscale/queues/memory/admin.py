@@ -92,7 +92,8 @@ class AdminHalf(ScalingHalf):
                 self._lines.leave(job_id, job.priority)
             elif job.state is JobState.DELAYED:
                 self._delays.remove(job_id)
-            self._records.drop(job)
+            ended = job if job.state.is_final else self._records.put(job.cancel(self._clock.now_ms()))
+            self._records.drop(ended)
             self._removed[job_id] = None
             return job
 

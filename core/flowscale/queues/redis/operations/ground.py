@@ -67,7 +67,8 @@ class Ground:
         )
 
     def _priorities(self, job_ids: Sequence[str]) -> Operation[Sequence[Priority]]:
-        """A job's priority never changes, so that it may be read before the script that needs its line."""
+        """A job's priority changes by `move_to_front` alone, so that it may be read before the script that needs its
+        line. Where the two meet, an id may be left in the line of high priority: the next fetch drops it."""
         found = yield [command("HGET", self.keys.record(job_id), "priority", forgiving=True) for job_id in job_ids]
         return [priority_of(text) for text in found]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowscale import logs
-from flowscale.jobs import Job, Priority
+from flowscale.jobs import CANCELLED, Job, Priority
 from flowscale.queues import answers
 from flowscale.queues.admin_view import AUDIT_KEPT, REMOVED_AT_ONCE, AuditEntry, AuditPage, Standing
 from flowscale.queues.history import COUNTED, SAMPLES_KEPT, STEP_MS, Point, Sample, points
@@ -69,13 +69,17 @@ class Steering(Ground):
 
     def remove(self, job_id: str) -> Operation[Job]:
         (priority,) = yield from self._priorities([job_id])
+        (told,) = yield from self._told([job_id])
+        owned = self.keys.owned_by_rq(job_id)
         keys = (
             *self.keys.job_keys(job_id, priority),
             self.keys.every_job,
             self.keys.removed,
-            *self.keys.owned_by_rq(job_id),
+            *owned,
+            *self._outbox(told),
         )
-        (answer,) = yield (self._script("remove", keys, job_id),)
+        words = (CANCELLED.code, CANCELLED.message, len(owned))
+        (answer,) = yield (self._script("remove", keys, job_id, *words),)
         job = self._steered(job_id, answer)
         if answer[0] == b"running":
             raise answers.cannot_remove(job)
