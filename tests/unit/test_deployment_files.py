@@ -247,14 +247,6 @@ def test_images_hold_what_their_part_needs(part: str, extras: list[str], command
         assert f"org.opencontainers.image.{label}=" in text
 
 
-def test_the_operators_image_holds_what_it_needs() -> None:
-    text = (ROOT / "Dockerfile.operator").read_text()
-    assert re.findall(r"--extra (\w+)", text) == ["operator"]
-    assert "--frozen" in text
-    assert "PYTHONSAFEPATH=1" in text
-    assert 'ENTRYPOINT ["tini", "--"]\nCMD ["flowscale-operator"]' in text
-
-
 def test_what_images_are_built_with_is_pinned_by_hash_and_the_same_uv_as_everywhere() -> None:
     text = (ROOT / "deploy/images/build-requirements.txt").read_text()
     requirements = re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
