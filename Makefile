@@ -82,7 +82,7 @@ generate: ## rewrites the generated files: docs/configuration.md, docs/metrics.m
 	@scripts/bootstrap python helm
 	$(bin)/python scripts/generate.py
 
-bench: bench-render bench-queue bench-files bench-chaos ## all of them: renders, the queue, files, the queue under fire
+bench: bench-render bench-queue bench-files bench-chaos ## the next four: renders, the queue, files, the queue under fire
 
 bench-render: ## measures renders beside the bare ffmpeg command, and prints the figures
 	@scripts/bootstrap python ffmpeg clips

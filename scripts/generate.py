@@ -8,6 +8,7 @@ charts/flowscale, manifests from the chart's values.yaml and templates (chart_fi
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ def configuration() -> str:
 
 def _section(group: type[Group]) -> str:
     rows = "\n".join(_rows(group))
-    title, _, more = (group.__doc__ or "").strip().partition(". ")
+    title, _, more = inspect.cleandoc(group.__doc__ or "").partition(". ")
     story = f"{more}\n\n" if more else ""
     return f"\n## {title.rstrip('.')}\n\n{story}| name | default | meaning |\n| --- | --- | --- |\n{rows}\n"
 

@@ -159,6 +159,12 @@ def cases(oldest_s: int, max_waiting: int, failure_percent: int) -> Sequence[Cas
             20,
             {"pod": GATEWAY["pod"]},
         ),
+        Case(
+            "FlowScaleWebhooksFailing",
+            {series("flowscale_webhooks_failed_total", GATEWAY): history((10, 0), (30, 1))},
+            11,
+            25,
+        ),
         *operator_cases(),
         *(
             Case(

@@ -24,13 +24,16 @@ import psutil
 
 from chart.rules import CLAIMS, GATEWAY, OPERATOR, alerts, hastened, rule_file
 from flowscale.jobs import JobState
+from flowscale.webhooks.deliveries import own_target
 from integration import operator_site
 from integration.bucket_site import bucket_site
 from integration.frontend import SLOW
 from integration.leased import Site, frozen, make_clip
 from integration.program import Program, running
+from integration.test_webhook_gateways import WEBHOOKS
 from prometheus_server import Prometheus, Target
 from redis_server import RedisServer
+from webhook_receiver import Receiver, Reply
 
 TIMES = 60
 
@@ -78,18 +81,28 @@ def gateway(site: Site, **more: str) -> Iterator[Program]:
 
 
 def waiting_jobs(folder: Path) -> Raised:
-    """No worker, then too few of them, a silent one, a paused queue, a server that saves nothing, a full gateway."""
+    """No worker, then too few of them, a silent one, a paused queue, a server that saves nothing, a full gateway; and
+    a receiver of webhooks that wants none any more."""
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
         site = stack.enter_context(Site(folder / "site", server, make_clip(folder)))
-        program = stack.enter_context(gateway(site, FLOWSCALE_MAX_CONNECTIONS=str(MAX_CONNECTIONS)))
+        receiver = stack.enter_context(Receiver(Reply(410)))
+        told = {**WEBHOOKS, "FLOWSCALE_WEBHOOK_URL": receiver.url}
+        program = stack.enter_context(gateway(site, FLOWSCALE_MAX_CONNECTIONS=str(MAX_CONNECTIONS), **told))
         prometheus = stack.enter_context(watching(Target(program.url, GATEWAY)))
 
         jobs = [site.submit() for _ in range(MAX_WAITING)]
         waiting = ("FlowScaleQueueFull", "FlowScaleQueueOld", "FlowScaleNoWorkers")
         prometheus.until_firing(*waiting)
+
+        def tell() -> None:
+            """A job ends, of which the receiver does not want to hear."""
+            job_id = site.submit(webhooks=(own_target(receiver.url),))
+            site.ask(lambda queue: queue.cancel(job_id))
+
+        prometheus.until_firing("FlowScaleWebhooksFailing", while_=tell)
         fleet = site.fleet(2)
-        prometheus.until_quiet(*waiting)
+        prometheus.until_quiet(*waiting, "FlowScaleWebhooksFailing")
         assert {site.ended(job_id).state for job_id in jobs} == {JobState.DONE}
 
         with frozen(psutil.Process(fleet.process.pid)):
@@ -108,7 +121,14 @@ def waiting_jobs(folder: Path) -> Raised:
             prometheus.until_firing("FlowScaleWorkersSilent")
         prometheus.until_quiet("FlowScaleWorkersSilent")
     return frozenset(
-        {*waiting, "FlowScaleGatewayFull", "FlowScaleQueueAtRisk", "FlowScaleQueuePaused", "FlowScaleWorkersSilent"}
+        {
+            *waiting,
+            "FlowScaleWebhooksFailing",
+            "FlowScaleGatewayFull",
+            "FlowScaleQueueAtRisk",
+            "FlowScaleQueuePaused",
+            "FlowScaleWorkersSilent",
+        }
     )
 
 

@@ -61,7 +61,10 @@ def unit_environment(unit: str) -> dict[str, str]:
 
 
 def groups_of(service: str) -> tuple[str, ...]:
-    return {"api": ("gateway", "queue", "logs"), "worker": ("worker", "queue", "logs")}[service]
+    return {
+        "api": ("gateway", "queue", "webhooks", "logs", "tracing"),
+        "worker": ("worker", "queue", "logs", "tracing"),
+    }[service]
 
 
 # --- compose.yaml and .env.example
@@ -116,6 +119,11 @@ def test_the_proxy_alone_is_published_and_on_this_machine_unless_told_otherwise(
     nginx = (ROOT / "deploy/compose/nginx.conf").read_text()
     assert "listen 8080;" in nginx
     assert f"http://api:{environment('api')['PORT']}" in nginx
+
+
+def test_whoever_connects_to_other_hosts_has_a_way_out() -> None:
+    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {"api", "worker"}
+    assert not (COMPOSE["networks"]["outside"] or {}).get("internal")
 
 
 def test_containers_may_do_little_and_come_back() -> None:
@@ -245,14 +253,6 @@ def test_images_hold_what_their_part_needs(part: str, extras: list[str], command
     assert f'ENTRYPOINT ["tini", "--"]\nCMD {command}' in text
     for label in ("title", "description", "licenses"):
         assert f"org.opencontainers.image.{label}=" in text
-
-
-def test_the_operators_image_holds_what_it_needs() -> None:
-    text = (ROOT / "Dockerfile.operator").read_text()
-    assert re.findall(r"--extra (\w+)", text) == ["operator"]
-    assert "--frozen" in text
-    assert "PYTHONSAFEPATH=1" in text
-    assert 'ENTRYPOINT ["tini", "--"]\nCMD ["flowscale-operator"]' in text
 
 
 def test_what_images_are_built_with_is_pinned_by_hash_and_the_same_uv_as_everywhere() -> None:

@@ -9,8 +9,8 @@ traefik  None: it has no limit of bodies, and passes events on as they come. But
          request for 60 s at most, which no annotation changes: NOTES say what its own configuration needs.
 haproxy  Of HAProxy Technologies. No limit of bodies; a server may be silent for 50 s, which is raised.
 alb      Targets are the pods, which spares the second way over a node's port. Idle connections are cut after 60 s: raised,
-         to 4000 s at most, which is what AWS allows. It stays internal, as is its default, since FlowScale asks nobody for
-         a password: `alb.ingress.kubernetes.io/scheme: internet-facing` among the annotations opens it.
+         to 4000 s at most, which is what AWS allows. It stays internal, as is its default, since the render API
+         asks nobody by default (docs/access.md): `alb.ingress.kubernetes.io/scheme: internet-facing` among the annotations opens it.
 gke      Nothing on the Ingress: the whole answer may take 30 s, which a BackendConfig raises that the Service names.
 contour  Envoy would give up after 15 s without a whole answer: raised. No limit of bodies.
 */}}
