@@ -101,7 +101,7 @@ def _kind_of(default: object) -> str:
 def _number(default: object, rules: Any) -> Any:
     low, high = rules.get("minimum", 1), rules.get("maximum", float("inf"))
     first = default + 1 if isinstance(default, (int, float)) else low + 1
-    return first if low <= first <= high else first - 2
+    return next(other for other in (first, first - 2, low, high) if low <= other <= high and other != default)
 
 
 def _text(path: tuple[str, ...], default: str, pattern: str) -> str:

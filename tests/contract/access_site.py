@@ -18,6 +18,7 @@ from contract.gateway_server import MP4, Running, running
 from flowscale.keys.base import Key, Scope
 from flowscale.keys.tokens import digest, new_token
 from flowscale.testing import START_MS, a_report, an_output
+from flowscale.webhooks.deliveries import delivery_id
 from flowscale_api import openapi_json
 
 ADMIN_KEY = "the-key-of-the-setting-which-is-long-enough"
@@ -80,7 +81,10 @@ class Site:
 
     def call(self, operation: Operation, key: str | None = None, **headers: str) -> httpx2.Response:
         """The operation, on what is theirs."""
-        path = operation.path.format(**(self.theirs | file_of(operation, self)))
+        named = self.theirs | file_of(operation, self)
+        if operation.described["operationId"] == "steerRemove":
+            named["job_id"] = self.theirs["unneeded"]  # others look at the first one after it
+        path = operation.path.format(**named)
         with (
             self.client(key, **headers) as client,
             client.stream(operation.method, path, **body_of(operation, self)) as answer,
@@ -153,6 +157,7 @@ def site_at(root: Path, **settings: Any) -> Iterator[Site]:
         with site.client(site.keys["theirs"]) as theirs:
             upload = theirs.post("/api/upload", files={"file": ("clip.mp4", MP4)}).json()
             job = theirs.post("/api/execute", json={"sourcePath": upload["filePath"]}).json()
+            unneeded = theirs.post("/api/execute", json={"sourcePath": upload["filePath"]}).json()
             execution = gateway.queue.fetch("worker", 0)
             assert execution is not None
             output = an_output(execution)
@@ -162,7 +167,11 @@ def site_at(root: Path, **settings: Any) -> Iterator[Site]:
             gateway.queue.commit(execution, output)
             begun = theirs.post("/api/uploads", headers=TUS | {"Upload-Length": "10"})
         site.theirs.update(
-            job_id=job["jobId"], file_id=begun.headers["Location"].rpartition("/")[2], upload=upload["filePath"]
+            job_id=job["jobId"],
+            unneeded=unneeded["jobId"],
+            delivery_id=delivery_id(job["jobId"], 1, "own0123456789ab"),
+            file_id=begun.headers["Location"].rpartition("/")[2],
+            upload=upload["filePath"],
         )
         yield Site(gateway, site.keys, site.theirs, output.key, site.secrets)
         log = gateway.log.getvalue()

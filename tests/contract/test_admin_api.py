@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+from pydantic import SecretStr
 
 from contract.gateway_server import Running, error_of, eventually, fields, running
 from flowscale.clocks import SystemClock
@@ -18,12 +22,28 @@ from flowscale.queues.told import Facts
 from flowscale.testing import a_failure, a_report, an_output
 from flowscale_api.admin.removal import Removals
 
+KEY = "the-key-of-the-setting-which-is-long-enough"
+
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
 ROW = {
     *("jobId", "state", "status", "progressPct", "projectId", "label", "priority", "createdAt", "startedAt"),
     *("completedAt", "worker", "attempts", "error", "queuePosition", "outputUrl"),
 }
+
+
+@contextmanager
+def admin_of(root: Path, **settings: Any) -> Iterator[Running]:
+    """A gateway whose client has the admin key."""
+    with running(root, admin_key=SecretStr(KEY), **settings) as gateway:
+        gateway.http.headers["Authorization"] = f"Bearer {KEY}"
+        yield gateway
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Running]:
+    with admin_of(tmp_path) as gateway:
+        yield gateway
 
 
 def get(gateway: Running, path: str, **query: str | int) -> dict[str, Any]:
@@ -162,7 +182,7 @@ def _next_overview(lines: Iterator[str]) -> dict[str, Any]:
 
 
 def test_a_stream_ends_with_the_server(tmp_path: Path) -> None:
-    with running(tmp_path) as gateway, gateway.http.stream("GET", "/api/admin/events") as stream:
+    with admin_of(tmp_path) as gateway, gateway.http.stream("GET", "/api/admin/events") as stream:
         lines = stream.iter_lines()
         _next_overview(lines)
         gateway.gateway.stopping.set()  # as a server that stops does; this one answers still
@@ -209,7 +229,7 @@ def test_every_action_does_what_it_says_and_is_written_down(fresh: Running) -> N
 
 
 def test_what_may_only_be_looked_at_is_not_steered(tmp_path: Path) -> None:
-    with running(tmp_path, admin_read_only=True) as gateway:
+    with admin_of(tmp_path, admin_read_only=True) as gateway:
         job_id = gateway.execute()["jobId"]
         before = gateway.job(job_id)
         refused = [("POST", f"jobs/{job_id}/{action}") for action in ("cancel", "retry", "promote")]
@@ -256,7 +276,7 @@ def _waiting(gateway: Running) -> list[Job]:
 
 
 def test_a_full_queue_takes_what_it_has_room_for(tmp_path: Path) -> None:
-    with running(tmp_path, policy=QueuePolicy(max_waiting=2)) as gateway:
+    with admin_of(tmp_path, policy=QueuePolicy(max_waiting=2)) as gateway:
         failed = [fail_with(gateway, "DISK_FULL", "p") for _ in range(3)]
         assert act(gateway, "retry-failed") == {"ok": True, "retried": 2, "left": 1}
         assert states(gateway, *failed) == ["waiting", "waiting", "error"]
@@ -279,7 +299,7 @@ def test_a_removed_job_takes_its_output_with_it(fresh: Running) -> None:
 
 async def test_what_nobody_came_to_delete_is_deleted_later(tmp_path: Path) -> None:
     queue = MemoryQueue(QueuePolicy(), SystemClock())
-    with running(tmp_path, queue=queue) as gateway:
+    with admin_of(tmp_path, queue=queue) as gateway:
         gateway.execute()
         job = publish(gateway, start(gateway))
         await queue.remove(job.id)  # and the gateway is killed

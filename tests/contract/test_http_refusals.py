@@ -126,7 +126,7 @@ def test_bug_is_500_and_shows_nothing_of_the_inside(tmp_path: Path) -> None:
 def test_every_code_of_the_contract_is_met_here() -> None:
     source = "".join(
         (Path(__file__).parent / name).read_text()
-        for name in (Path(__file__).name, "gateway_refusals.py", "test_access_logins.py")
+        for name in (Path(__file__).name, "gateway_refusals.py", "test_access_logins.py", "test_admin_api.py")
     )
     leaves = [*errors.RequestError.__subclasses__(), *errors.ServiceError.__subclasses__()]
     leaves = [leaf for leaf in leaves if leaf.__module__ == errors.__name__]  # those of resumable uploads: there

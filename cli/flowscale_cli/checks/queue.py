@@ -252,6 +252,7 @@ def _forget(keys: Keys, job: Job) -> Operation[None]:
     made = {
         *keys.job_keys(job.id, job.priority),
         *keys.owned_by_rq(job.id),
+        *keys.beside(job.id),
         *keys.lines,
         *keys.idempotency,
         *keys.reports,

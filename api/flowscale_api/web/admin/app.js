@@ -239,6 +239,8 @@ async function begin() {
   });
   window.addEventListener("popstate", show);
   setInterval(pace, 500);
+  const typed = byId("search-words").value.trim(); // before this could hear of it
+  if (typed && !view.q && !view.job) history.replaceState({ trail: [] }, "", addressOf({ ...view, q: typed }));
   show();
   watchOverview(onOverview);
   hourReadAt = Date.now();
