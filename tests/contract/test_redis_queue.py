@@ -57,10 +57,11 @@ class RedisHarness(QueueHarness):
 
     def advance(self, ms: int) -> None:
         """The process is in contact with the server all the while, as one that tends every second is."""
+        run_id = self.run_id  # it is asked for
         while ms > 0:
             step = min(ms, 1_000)
             self.clock.advance(ms=step)
-            self.contact.seen(self.clock.monotonic(), self.clock.now_ms(), self.run_id)
+            self.contact.seen(self.clock.monotonic(), self.clock.now_ms(), run_id)
             ms -= step
 
     def leap(self, ms: int) -> None:
