@@ -30,6 +30,8 @@ from webhook_receiver import Receiver, Reply
 
 SECRET = "whsec_" + base64.b64encode(b"one secret of these tests, 32 by").decode()
 
+ADMIN_KEY = "a key of no less than thirty-two characters"
+
 WEBHOOKS = {
     "FLOWSCALE_WEBHOOK_SECRET": SECRET,
     "FLOWSCALE_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
@@ -135,17 +137,18 @@ def test_a_gateway_that_stops_gives_back_what_it_was_delivering(own_redis: Redis
 
 def test_a_replay_over_http(own_redis: RedisServer, start: Start) -> None:
     with Receiver(Reply(410), Reply(204)) as receiver:
-        gateway = start("api", **over(own_redis, receiver))
+        gateway = start("api", FLOWSCALE_ADMIN_KEY=ADMIN_KEY, **over(own_redis, receiver))
         job = cancelled(own_redis, own_target(receiver.url))
         until(lambda: delivery(own_redis, job).state is DeliveryState.FAILED, "the end of its tries")
         name = delivery(own_redis, job).id
-        answer = httpx2.post(f"{gateway.url}/api/admin/webhooks/{name}/replay")
+        bearer = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        answer = httpx2.post(f"{gateway.url}/api/admin/webhooks/{name}/replay", headers=bearer)
         assert answer.status_code == 200, answer.text
         replayed = answer.json()
         assert replayed["ok"] is True
         assert (replayed["delivery"]["id"], replayed["delivery"]["state"]) == (name, "pending")
         assert delivered(own_redis, job).id == name
-        nothing = httpx2.post(f"{gateway.url}/api/admin/webhooks/{name}0/replay")
+        nothing = httpx2.post(f"{gateway.url}/api/admin/webhooks/{name}0/replay", headers=bearer)
         assert (nothing.status_code, nothing.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
