@@ -43,6 +43,10 @@ from flowscale_cli.screen import table
 from integration.program import running
 from redis_server import RedisServer
 
+ADMIN_KEY = "a key of no less than thirty-two characters"
+BEARER = {"Authorization": f"Bearer {ADMIN_KEY}"}
+BEARER_LINE = f"Authorization: Bearer {ADMIN_KEY}\r\n"
+
 JOBS = 100_000
 PROJECTS = 100
 LABELS = ("morning", "evening", "harbour", "mountain", "street", "concert", "interview", "market", "forest", "festival")
@@ -52,7 +56,7 @@ ASKED = 30
 """Times each question is asked."""
 
 RATE = 200
-"""Requests a second beside which the cost is measured (issue 8)."""
+"""Requests a second beside which the cost is measured."""
 
 CONNECTIONS = 8
 LIST_SECONDS = 5.0
@@ -75,7 +79,7 @@ def main() -> None:
         ids = uvloop.run(fill(server, arguments.jobs))
         print(f"{len(ids)} jobs in Redis after {time.monotonic() - began:.0f} s, {memory(server)} MiB\n")
         address = {"QUEUE_MODE": "redis", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port)}
-        gateway = stack.enter_context(running("api", folder, **address))
+        gateway = stack.enter_context(running("api", folder, FLOWSCALE_ADMIN_KEY=ADMIN_KEY, **address))
         host = gateway.url.removeprefix("http://")
         if arguments.only != "cost":
             searches(server, host, ids)
@@ -178,7 +182,7 @@ def searches(server: RedisServer, host: str, ids: Sequence[str]) -> None:
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, dict[str, object]]:
     """ms, and the answer."""
     began = time.perf_counter()
-    connection.request("GET", f"/api/admin/{path}")
+    connection.request("GET", f"/api/admin/{path}", headers=BEARER)
     answer = connection.getresponse()
     body = answer.read()
     took = (time.perf_counter() - began) * 1000
@@ -324,7 +328,7 @@ async def connected(host: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 
 async def fetch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> bytes:
     """The body; over a connection that stays."""
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n{BEARER_LINE}\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"{path}: {head[:200]!r}")
@@ -345,7 +349,7 @@ async def page(host: str) -> None:
 
 async def _watch(host: str) -> None:
     async with connected(host) as (reader, writer):
-        writer.write(b"GET /api/admin/events HTTP/1.1\r\nHost: bench\r\n\r\n")
+        writer.write(f"GET /api/admin/events HTTP/1.1\r\nHost: bench\r\n{BEARER_LINE}\r\n".encode())
         while await reader.read(65_536):
             continue
 
