@@ -72,12 +72,7 @@ def create_app(
         uploads=uploads or MemoryLedger(clock),
         clock=clock,
         readiness=readiness,
-        gate=Gate(
-            access or MemoryAccessStore(clock),
-            settings.gateway,
-            trust_loopback,
-            read_only=settings.gateway.admin_read_only,
-        ),
+        gate=Gate(access or MemoryAccessStore(clock), settings.gateway, trust_loopback),
         overviews=Overviews(queue, readiness, clock, read_only=settings.gateway.admin_read_only),
         started=clock.monotonic(),
         webhooks=settings.webhooks,

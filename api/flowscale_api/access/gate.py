@@ -45,7 +45,6 @@ class Gate:
     store: AccessStore
     settings: GatewaySettings
     trust_loopback: bool = False
-    read_only: bool = False  # nothing can be changed below /api/admin
     _seals: Seals | None = field(default=None, repr=False)
 
     @property

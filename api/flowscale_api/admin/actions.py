@@ -10,7 +10,7 @@ from flowscale.jobs import CANCELLED, Job, JobState
 from flowscale.queues.finding import Wanted
 from flowscale_api.admin.removal import clear
 from flowscale_api.deps import Gateway
-from flowscale_api.files.keeping import refuse_aged_sources
+from flowscale_api.jobs.retrying import retry
 
 RETRIED_AT_ONCE = 1_000
 """Failed jobs that one request queues again."""
@@ -18,13 +18,6 @@ RETRIED_AT_ONCE = 1_000
 PAGE = 200
 
 _log = logs.get("gateway")
-
-
-async def retry(gateway: Gateway, job_id: str) -> Job:
-    """Raises JobNotFound, FileNotFound, Conflict, QueueFull."""
-    if gateway.files.upload_retention_seconds is not None:
-        await refuse_aged_sources(await gateway.queue.get(job_id), gateway)
-    return await gateway.queue.retry(job_id)
 
 
 async def remove(gateway: Gateway, job_id: str) -> None:

@@ -22,7 +22,7 @@ from flowscale_api.access.owned import check_job, check_seen, own_page
 from flowscale_api.access.rules import needs
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import JobId, failures
-from flowscale_api.files.keeping import refuse_aged_sources
+from flowscale_api.jobs.retrying import retry
 from flowscale_api.jobs.views import job_answer, job_list, known_job_id
 from flowscale_api.schemas import JobAnswer, JobList, Status, json_answer
 
@@ -92,7 +92,5 @@ async def cancel_job(request: Request, gateway: Parts, job_id: JobId) -> Respons
 async def retry_job(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """Gives a job that ended in error a fresh set of attempts, under the same id."""
     await check_job(request, gateway, known_job_id(job_id))
-    if gateway.files.upload_retention_seconds is not None:
-        await refuse_aged_sources(await gateway.queue.get(job_id), gateway)
-    job = await gateway.queue.retry(job_id)
+    job = await retry(gateway, job_id)
     return json_answer(await job_answer(gateway, request, job))

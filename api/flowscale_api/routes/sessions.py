@@ -98,7 +98,7 @@ async def show_session(gateway: Parts, caller: Asker) -> Response:
             name=caller.name,
             scopes=list(caller.scopes),
             csrf_token=gateway.gate.csrf_token(caller),
-            read_only=gateway.gate.read_only,
+            read_only=gateway.settings.admin_read_only,
         )
     )
 

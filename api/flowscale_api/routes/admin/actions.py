@@ -30,6 +30,7 @@ from flowscale_api.admin.shapes import Acted, Paused, Retried
 from flowscale_api.admin.views import job_row
 from flowscale_api.deps import Gateway, Parts
 from flowscale_api.description.openapi import JobId, failures, plain_json_body
+from flowscale_api.jobs import retrying
 from flowscale_api.jobs.views import known_job_id
 from flowscale_api.schemas import Fine, json_answer
 from flowscale_api.wire.bodies import read_json
@@ -76,7 +77,7 @@ async def retry(request: Request, gateway: Parts, job_id: JobId) -> Response:
     """Gives a job that ended in error a fresh set of attempts, under the same id."""
 
     async def call() -> Job:
-        return await actions.retry(gateway, known_job_id(job_id))
+        return await retrying.retry(gateway, known_job_id(job_id))
 
     return await _acted(gateway, request, await audited(gateway, request, "retry", job_id, call))
 

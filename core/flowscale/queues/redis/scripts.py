@@ -31,19 +31,24 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """The script lua/NAME.lua; those that work on one job have lua/shared.lua put before them."""
+    """The script lua/NAME.lua; those that work on one job have lua/shared.lua put before them, those on webhooks
+    lua/clock.lua."""
     folder = resources.files(__package__) / "lua"
     text = (folder / f"{name}.lua").read_text()
-    if name not in ALONE:
+    before = None if name in ALONE else "clock.lua" if name in CLOCKED else "shared.lua"
+    if before is not None:
         flags, _, body = text.partition("\n")
-        text = f"{flags}\n{(folder / 'shared.lua').read_text()}\n{body}"
+        text = f"{flags}\n{(folder / before).read_text()}\n{body}"
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 ALONE = frozenset(
     {"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain", "minute", "audit", "walk", "gather"}
-) | frozenset(f"webhooks_{step}" for step in ("due", "claim", "settle", "replay", "retire"))
+)
 """Scripts that know nothing of a job's keys."""
+
+CLOCKED = frozenset(f"webhooks_{step}" for step in ("due", "claim", "settle", "replay", "retire"))
+"""Nor do these, which are given the time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,6 @@
 -- Result {now, id, message, id, message, ...}, those longest due first.
 -- Guarantees: nobody else is given them until the claim ends. What is no message of ours is removed, and so is one that
 --        was tried more often than any is: nobody could read it.
-local now = ARGV[1]
-if now == '' then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-else
-    now = tonumber(now)
-end
-local function digits(number) return string.format('%.0f', number) end
 local MOST_TRIES = 100
 local function is_ours(message)
     return type(message) == 'table' and message.state == 'pending' and type(message.tries) == 'number'

@@ -5,13 +5,5 @@
 -- ARGV  1  now in ms, or empty: this server's clock      2  how many at most
 -- Result {now, name, ms, name, ms, ...}, those longest due first.
 -- Guarantees: writes nothing.
-local now = ARGV[1]
-if now == '' then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-else
-    now = tonumber(now)
-end
-local function digits(number) return string.format('%.0f', number) end
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 return { digits(now), unpack(found) }

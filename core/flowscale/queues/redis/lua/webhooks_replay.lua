@@ -7,14 +7,6 @@
 -- Result the message, or false when there is none.
 -- Guarantees: all its tries are before it again; a try that goes on meanwhile settles nothing. A full server refuses it
 --        before its first write.
-local now = ARGV[1]
-if now == '' then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-else
-    now = tonumber(now)
-end
-local function digits(number) return string.format('%.0f', number) end
 local read, message = pcall(cjson.decode, redis.call('HGET', KEYS[1], ARGV[2]) or '')
 if not read or type(message) ~= 'table' then return false end
 message.state, message.tries, message.since, message.next, message.claim = 'pending', 0, now, now, nil

@@ -6,14 +6,6 @@
 --       4  how many may go at once
 -- Result how many went.
 -- Guarantees: one that waits to be delivered stays.
-local now = ARGV[1]
-if now == '' then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-else
-    now = tonumber(now)
-end
-local function digits(number) return string.format('%.0f', number) end
 local beyond = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[3])
 local old = redis.call('ZCOUNT', KEYS[2], '-inf', now - tonumber(ARGV[2]))
 local going = math.min(math.max(beyond, old), tonumber(ARGV[4]))

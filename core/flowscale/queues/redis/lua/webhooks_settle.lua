@@ -8,14 +8,6 @@
 --       8  HTTP status or empty      9  fault or empty      10  how the answer began
 -- Result 1, or 0 when the claim is this caller's no more, and nothing was changed.
 -- Guarantees: one claim settles a message, once.
-local now = ARGV[1]
-if now == '' then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-else
-    now = tonumber(now)
-end
-local function digits(number) return string.format('%.0f', number) end
 local read, message = pcall(cjson.decode, redis.call('HGET', KEYS[1], ARGV[2]) or '')
 if not read or type(message) ~= 'table' or message.claim ~= ARGV[4] or message.state ~= 'pending' then return 0 end
 message.claim = nil
