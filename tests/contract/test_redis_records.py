@@ -35,7 +35,10 @@ from flowscale.testing import START_MS, a_failure, a_job, an_output
 from redis_server import RedisServer, shared_server
 
 LUA = Path(scripts.__file__).parent / "lua"
-BODIES = sorted(path for path in LUA.glob("*.lua") if path.stem != "shared")
+BEGINNINGS = (LUA / "shared.lua", LUA / "clock.lua")
+"""What is put before others, and is no script by itself."""
+
+BODIES = sorted(path for path in LUA.glob("*.lua") if path not in BEGINNINGS)
 
 
 @pytest.fixture
@@ -283,7 +286,7 @@ async def test_every_key_lies_under_the_prefix_and_no_script_makes_up_a_name(har
     job = job_id(START_MS, "a" * 32)
     names = (*keys.job_keys(job, Priority.LOW), *keys.owned_by_rq(job), *keys.lines, *keys.idempotency, *keys.reports)
     assert all(name.startswith("{a}:") for name in names)
-    for path in (*BODIES, LUA / "shared.lua"):
+    for path in (*BODIES, *BEGINNINGS):
         calls = re.findall(r"redis\.p?call\('\w+', *([^,)]+)", path.read_text())
         made_up = [call for call in calls if re.match(r"['\"]|[\w\[\]]+ *\.\.", call)]
         assert made_up == [], f"{path.name} builds a key"
