@@ -3,7 +3,7 @@
 Covered: every field of the dashboard, its variables and its panels, the options and styles of each kind of panel, by
 name and type; a name that Grafana does not know fails. Not covered: what only a running Grafana does with it, whether
 a unit's name is one (a plain text to the schema), and the queries, which a real Prometheus answers in
-tests/integration/test_metrics.py.
+tests/integration/test_metrics_page.py.
 """
 
 from __future__ import annotations

@@ -158,6 +158,7 @@ def site_at(root: Path, **settings: Any) -> Iterator[Site]:
             upload = theirs.post("/api/upload", files={"file": ("clip.mp4", MP4)}).json()
             job = theirs.post("/api/execute", json={"sourcePath": upload["filePath"]}).json()
             unneeded = theirs.post("/api/execute", json={"sourcePath": upload["filePath"]}).json()
+            assert theirs.post(f"/api/jobs/{unneeded['jobId']}/cancel").status_code == 200
             execution = gateway.queue.fetch("worker", 0)
             assert execution is not None
             output = an_output(execution)
