@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 HEAD = """# Configuration
 
-Generated from `core/flowscale/settings.py` by `make generate`; edit the descriptions there.
+Generated from `core/flowscale/settings/` by `make generate`; edit the descriptions there.
 
 Every setting is an environment variable, read once at start. Names without `FLOWSCALE_` come from the service
 FlowScale replaces. A value that cannot be used, or a `FLOWSCALE_*` name that does not exist, stops the program with
