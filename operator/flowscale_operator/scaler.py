@@ -10,17 +10,18 @@ import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from flowscale import logs
 from flowscale.clocks import steady_ms
 from flowscale.scaling import Decision, History, Limit, Reason, decide
 from flowscale_operator import marks
-from flowscale_operator.api_errors import ApiError, ApiUnavailable, Conflict, Missing, Refused
+from flowscale_operator.api_errors import ApiError, Conflict, Missing
 from flowscale_operator.apply import PATCH_SECONDS, Target
 from flowscale_operator.conditions import Standing, conditions, source_healthy, stand
-from flowscale_operator.drain import UNFENCED_SECONDS, Outcome, ScaleDown
+from flowscale_operator.drain import Outcome, ScaleDown
 from flowscale_operator.facts import DeploymentFacts, PodFacts
+from flowscale_operator.fencing import Fence
 from flowscale_operator.grants import Grants
 from flowscale_operator.observe import View, put_together
+from flowscale_operator.raising import ScaleUp
 from flowscale_operator.source import Reading
 from flowscale_operator.spec import Mode, ScalerSpec
 from flowscale_operator.tasks import Single
@@ -36,13 +37,8 @@ READ_SECONDS = 4.0
 AFTER_TAKEOVER_SECONDS = 30.0
 """How long after it began to lead an operator completes what it finds half done; later, it only releases it."""
 
-FENCE_SECONDS = 5.0
-"""Between two tries."""
-
 HELD_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """Rests after scale-downs in a row that were held."""
-
-_log = logs.get("operator")
 
 
 class Scaler:
@@ -53,6 +49,8 @@ class Scaler:
         self._world = world
         self._target = Target(world.api, world.namespace, spec.target, world.clock)
         self._grants = Grants(world.queue, world.clock)
+        self._fence = Fence(self._target, world, spec.name)
+        self._up = ScaleUp(self._target, world.clock)
         self._down = ScaleDown(self._target, self._grants, world.marker, world.leadership, world.clock)
         self._history = History()
         self._seen: DeploymentFacts | None = None
@@ -60,10 +58,6 @@ class Scaler:
         self._read_at = float("-inf")
         self._desired: int | None = None
         self._lowering: Decision | None = None  # what the last scale-down was begun for
-        self._sent: dict[int, Decision] = {}  # increases whose answers have not come, by what they would set
-        self._sent_on, self._sent_from, self._sent_ms = "", 0, 0  # from which version and size, and when the last
-        self._fenced_at, self._unfenced = float("-inf"), False
-        self._first_version: str | None = None  # of the target, since this replica leads; empty once it has moved it
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at: dict[str, float] = {}
         self._may_act = False
@@ -82,20 +76,19 @@ class Scaler:
         self._history = History()
         self._seen, self._fault, self._missing = None, "", False
         self._read_at = float("-inf")
-        self._desired, self._first_version = None, None
-        self._sent = {}
-        self._fenced_at, self._unfenced = float("-inf"), False
+        self._desired = None
         self._held_by, self._held, self._held_until = "", 0, float("-inf")
         self._busy_at.clear()
         self._grants.drop()
+        self._fence.reset()
+        self._up.drop()
         self._down.drop()
         self._telling.reset()
 
     @property
     def in_doubt(self) -> bool:
         """Whether a patch may still arrive at the API."""
-        lately = steady_ms(self._world.clock) - self._sent_ms < UNFENCED_SECONDS * 1000
-        return self._down.in_doubt or bool(self._sent and lately)
+        return self._down.in_doubt or self._up.in_doubt
 
     @property
     def acting(self) -> bool:
@@ -157,7 +150,7 @@ class Scaler:
             else:
                 self._grants.guarded = frozenset()
             if mine and self._fence_due() and not self._acting.busy:
-                self._acting.start(self._fence())
+                self._acting.start(self._close_fence())
             elif decision is not None and self._may_act:
                 self._begin(view, decision, woken_at)
             elif self._down.in_doubt and not self._acting.busy:
@@ -195,14 +188,12 @@ class Scaler:
             self._world.wake()
 
     def _adopt(self, seen: DeploymentFacts) -> None:
-        if self._first_version is None and seen.read_ms >= self._world.since_ms:
-            self._first_version = seen.version
+        self._fence.saw(seen)
         if self._seen is None or seen.read_ms >= self._seen.read_ms:
             self._seen, self._fault, self._missing = seen, "", False
-        if self._sent and seen.read_ms > self._sent_ms and seen.version != self._sent_on:
-            decision, self._sent = self._sent.get(seen.replicas), {}
-            if decision is not None:
-                self._changed(self._sent_from, seen.replicas, decision, decision.message, str(decision.limited_by))
+        if (arrived := self._up.arrived(seen)) is not None:
+            before, decision = arrived
+            self._changed(before, seen.replicas, decision, decision.message, str(decision.limited_by))
 
     def _pods(self) -> Mapping[str, PodFacts] | None:
         if self._seen is None or self._world.pods.read_ms < self._world.since_ms or not self._world.pods.read_ms:
@@ -254,7 +245,7 @@ class Scaler:
             # be removed all the same: grants stay until it has chosen, those of an operator before this one too.
             self._grants.adopt(view.draining)
         foreign = view.draining - self._grants.all
-        self._grants.guarded = foreign if self._another_may_remove() else frozenset()
+        self._grants.guarded = foreign if self._fence.open(self._seen) else frozenset()
         if self._marking.busy or self._acting.busy:
             return
         keep = self._grants.all | self._grants.guarded | self._completing
@@ -270,18 +261,11 @@ class Scaler:
         if loose or due:
             self._marking.start(self._keep_pods(loose, [pods[name] for name in due], due))
 
-    def _another_may_remove(self) -> bool:
-        """Whether a patch of the operator that led before may still arrive: it is refused once the target has moved."""
-        if self._unfenced and steady_ms(self._world.clock) - self._world.since_ms > UNFENCED_SECONDS * 1000:
-            return False
-        return self._seen is not None and self._first_version in (None, self._seen.version)
-
     def _fence_due(self) -> bool:
         """Once for each time that this replica begins to lead, before it removes or releases anybody."""
-        if self._seen is None or not self._seen.replicas or not self._another_may_remove():
+        if self._seen is None or not self._seen.replicas or not self._fence.open(self._seen):
             return False
-        rested = self._world.clock.monotonic() - self._fenced_at > FENCE_SECONDS
-        return rested and (self._may_act or bool(self._grants.guarded))
+        return self._fence.rested and (self._may_act or bool(self._grants.guarded))
 
     def _renew_if_due(self) -> None:
         if self._grants.renewal_due(self._down.in_doubt) and not self._renewing.busy:
@@ -306,25 +290,15 @@ class Scaler:
             self._acting.start(self._settle(decision))
         elif wanted > present:
             self._acting.start(self._raise(present, wanted, decision, woken_at))
-        elif wanted < present and not self._another_may_remove() and self._rested:
+        elif wanted < present and not self._fence.open(self._seen) and self._rested:
             self._acting.start(self._lower(wanted, decision, dict(view.busy)))
 
-    async def _fence(self) -> None:
-        self._fenced_at = self._world.clock.monotonic()
+    async def _close_fence(self) -> None:
+        self._fence.trying()
         seen = await self._target.read()
         self._adopt(seen)
-        if self._another_may_remove() and await self._world.leadership.sure_after_a_look(PATCH_SECONDS):
-            try:
-                await self._target.fence(seen)
-                self._first_version = ""
-            except Refused as error:
-                if not self._unfenced:
-                    _log.warning(
-                        "fence.refused",
-                        f"Nobody is removed for {UNFENCED_SECONDS:.0f} s after another operator led: {error.message}",
-                        scaler=self.spec.name,
-                    )
-                self._unfenced = True
+        if self._fence.open(self._seen) and await self._world.leadership.sure_after_a_look(PATCH_SECONDS):
+            await self._fence.close(seen)
         self._world.wake()
 
     def _would_do(self, view: View, decision: Decision) -> None:
@@ -341,27 +315,15 @@ class Scaler:
         leadership = self._world.leadership
         if not leadership.sure(PATCH_SECONDS) and not await leadership.sure_after_a_look(PATCH_SECONDS):
             return
-        if self._sent_on != seen.version:
-            self._sent = {}
-        self._sent[wanted] = decision
-        self._sent_on, self._sent_from, self._sent_ms = seen.version, present, steady_ms(self._world.clock)
         try:
-            await self._target.scale(seen, wanted)
+            news = await self._up.run(seen, wanted, decision)
         except Conflict:
-            self._world.wake()  # perhaps by an earlier patch: a look tells
+            self._world.wake()  # a look tells
             self._read_at = float("-inf")
             return
-        except ApiUnavailable as error:
-            if error.carried_out is False:
-                self._sent.pop(wanted, None)
-            raise
-        except ApiError:
-            self._sent.pop(wanted, None)
-            raise
-        told, self._sent = wanted not in self._sent, {}  # by a reading that came before the answer
         if woken_at is not None:
             self._world.meters.reaction.observe(self._world.clock.monotonic() - woken_at)
-        if not told:
+        if news:
             self._changed(present, wanted, decision, decision.message, str(decision.limited_by))
 
     @property
@@ -417,7 +379,7 @@ class Scaler:
 
     def _changed(self, before: int, after: int, decision: Decision, message: str, limited_by: str) -> None:
         """The number of replicas was changed: known, and told."""
-        self._first_version = ""  # what was sent before is refused from now on
+        self._fence.moved()  # what was sent before is refused from now on
         if self._seen is not None:
             self._seen = replace(self._seen, replicas=after, read_ms=steady_ms(self._world.clock))
         self._telling.changed(before, after, decision, message, limited_by)
