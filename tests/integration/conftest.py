@@ -7,10 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from integration.accessibility import Axe, install_axe
+from integration.browser import chromium
 from integration.frontend import Frontend
+from integration.leased import Stage
 from integration.program import Program, running
 from redis_fixtures import fault_proxy, own_redis, redis_server
+from redis_server import RedisServer
 
 __all__ = ["clips", "connect", "dev_server", "fault_proxy", "own_redis", "redis_server", "start"]
 
@@ -29,6 +34,23 @@ def dev_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """`flowscale dev` for a module's tests."""
     with running("dev", tmp_path_factory.mktemp("dev")) as program:
         yield program
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
+    return Axe(install_axe(tmp_path_factory.mktemp("npm")))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
+    """A queue and a storage for a module's tests."""
+    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fault_proxy import FaultProxy
-from integration.accessibility import Axe, install_axe
+from integration.accessibility import Axe
 from integration.admin_site import (
     RENDERED_MS,
     SOON_MS,
@@ -24,27 +24,10 @@ from integration.admin_site import (
     open_job,
     row,
 )
-from integration.browser import chromium
 from integration.leased import Stage
 from redis_server import RedisServer
 
 WIDTHS = (390, 1440)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
-    return Axe(install_axe(tmp_path_factory.mktemp("npm")))
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
-    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 @pytest.fixture

@@ -11,21 +11,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from integration.admin_site import SOON_MS, AdminSite, expect_live, log_in
-from integration.browser import chromium, visit
+from integration.browser import visit
 from integration.leased import Stage
 from integration.program import FLOWSCALE
-from redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
-    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 @pytest.fixture

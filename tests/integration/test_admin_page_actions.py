@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from integration.accessibility import Axe, install_axe
+from integration.accessibility import Axe
 from integration.admin_site import (
     RENDERED_MS,
     SOON_MS,
@@ -20,27 +20,9 @@ from integration.admin_site import (
     press,
     row,
 )
-from integration.browser import chromium
 from integration.leased import Stage
 from integration.prefix_proxy import PrefixProxy
 from integration.processes import until
-from redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
-    return Axe(install_axe(tmp_path_factory.mktemp("npm")))
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
-    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 @pytest.fixture

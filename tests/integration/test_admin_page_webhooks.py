@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from integration.admin_site import SOON_MS, AdminSite, expect_job
-from integration.browser import chromium
 from integration.leased import Stage
-from redis_server import RedisServer
 from webhook_receiver import HOST, Receiver, Reply
 
 HOSTILE = b"<img src=x onerror=document.title='owned'>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
-    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 def test_webhook_is_sent_again_from_the_page(stage: Stage, browser: Browser) -> None:

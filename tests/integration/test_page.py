@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from fault_proxy import FaultProxy
-from integration.browser import Visit, chromium, visit
+from integration.browser import Visit, visit
 from integration.processes import until
 from integration.program import Program
 
@@ -30,12 +30,6 @@ ERROR_OF_THE_NETWORK = "Failed to load resource"  # Chromium says so itself of e
 
 class Server(Protocol):
     url: str
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from integration.leased import Site, Stage
 from integration.processes import until
 from integration.program import Program
 from otlp_receiver import OtlpReceiver, Span, absent_receiver, silent_receiver, tree
-from redis_server import RedisServer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENT = "00f067aa0ba902b7"
@@ -28,11 +27,6 @@ STEPS = ["fetch", "probe", "plan", "encode", "verify", "publish", "commit"]
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
-    return Stage(tmp_path_factory.mktemp("stage"), redis_server)
 
 
 def execute(gateway: Frontend, site: Site, seconds: float, **headers: str) -> str:

@@ -1,4 +1,4 @@
-"""Driving an operation from one event loop: for what keeps its facts on the queue's server beside the queue."""
+"""Driving an operation from one event loop: the gateway's half of the queue, and what keeps its facts beside it."""
 
 from __future__ import annotations
 
