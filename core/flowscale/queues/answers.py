@@ -75,6 +75,10 @@ def cannot_retry(job: Job) -> Conflict:
     return Conflict(f"job {job.id} is {job.state.public}; only a job that ended in error can be retried")
 
 
+def moved_too_often(job_id: str) -> Conflict:
+    return Conflict(f"job {job_id} is being moved by somebody else again and again; try again")
+
+
 def cannot_move(job: Job) -> Conflict:
     return Conflict(f"job {job.id} is {job.state.public}; only a job that waits can be moved to the front")
 

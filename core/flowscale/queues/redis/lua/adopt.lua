@@ -14,7 +14,7 @@ if not get('v') then
     unfile()
     return 1
 end
-if get('state') ~= 'queued' or redis.call('LPOS', LINE, ID) then return 0 end
+if get('state') ~= 'queued' or elsewhere() or redis.call('LPOS', LINE, ID) then return 0 end
 redis.call('HSET', JOB, 'data', ARGV[6], 'status', 'queued')
 redis.call('ZREM', FAILED, ID)
 join()

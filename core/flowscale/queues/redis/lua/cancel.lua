@@ -3,7 +3,7 @@
 --
 -- KEYS  1..22 the job's keys      23... the outbox      the last three: beside the job
 -- ARGV  1..5  now, job id, three channels      6, 7  code and message of a cancel
--- Result {'missing'}; {'over', record, log} when it had ended otherwise; {'asked', record, log}.
+-- Result {'missing'}; {'look'} when it was moved: call again; {'over', record, log} when it had ended otherwise; {'asked', record, log}.
 -- Guarantees: a cancel and a start never both get the job; asking again changes nothing.
 local state = get('state')
 if not state then return { 'missing' } end
@@ -11,6 +11,7 @@ local answer = 'asked'
 if state == 'running' then
     redis.call('HSET', JOB, 'cancel', 1)
 elseif state == 'queued' or state == 'delayed' then
+    if elsewhere() then return { 'look' } end
     redis.call('LREM', LINE, 1, ID)
     redis.call('ZREM', DELAYED, ID)
     redis.call('ZREM', SCHEDULED, ID)

@@ -4,13 +4,14 @@
 -- KEYS  1..22 the job's keys      23  all job ids      24  ids of removed jobs, by ms      25...  RQ's own keys of the job
 --       after those: the outbox      the last three: beside the job
 -- ARGV  1..5  now, job id, three channels      6, 7  code and message of a cancel      8  how many keys are RQ's own
--- Result {'missing'}; {'running', record, log}; {'removed', record, log}: as it was last.
+-- Result {'missing'}; {'look'} when it was moved: call again; {'running', record, log}; {'removed', record, log}: as it was last.
 -- Guarantees: a start and this never both get the job; one that waited ends by it, counted and told of as cancelled;
 --        readers that wait for its events are told.
 local state = get('state')
 if not state then return { 'missing' } end
 local was = record()
 if state == 'running' then return { 'running', was[1], was[2] } end
+if elsewhere() then return { 'look' } end
 if state == 'queued' or state == 'delayed' then
     redis.call('LREM', LINE, 1, ID)
     redis.call('ZREM', DELAYED, ID)

@@ -7,6 +7,7 @@
 -- Guarantees: a job that is retried meanwhile stays; readers that wait for its events are told.
 local state = get('state')
 if state == 'queued' or state == 'delayed' or state == 'running' then return 0 end
+if state and elsewhere() then return 0 end -- it is looked at again
 local known = redis.call('ZREM', ENDED_DONE, ID) + redis.call('ZREM', ENDED_ERROR, ID)
 redis.call('ZREM', FINISHED, ID)
 redis.call('ZREM', FAILED, ID)

@@ -3,7 +3,7 @@
 --
 -- KEYS  1..22  the job's keys      23..25  the lines high, normal, low      26..28 beside the job
 -- ARGV  1..5   now, job id, three channels      6  jobs that may wait at most      7  RQ's data of the job
--- Result {'missing'}; {'other', record, log} unless it ended in error; {'full'}; {'queued', record, log}.
+-- Result {'missing'}; {'look'} when it was moved: call again; {'other', record, log} unless it ended in error; {'full'}; {'queued', record, log}.
 -- Guarantees: a fresh set of attempts, at the tail of its line; what was tried stays recorded. A full server refuses it
 --        before its first write.
 local state = get('state')
@@ -11,6 +11,8 @@ if not state then return { 'missing' } end
 local answer = 'queued'
 if state ~= 'error' then
     answer = 'other'
+elseif elsewhere() then
+    return { 'look' }
 else
     local waiting = redis.call('LLEN', KEYS[23]) + redis.call('LLEN', KEYS[24]) + redis.call('LLEN', KEYS[25])
     if waiting + redis.call('ZCARD', DELAYED) >= tonumber(ARGV[6]) then return { 'full' } end

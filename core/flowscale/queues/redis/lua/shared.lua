@@ -63,6 +63,14 @@ local function get(field)
     return type(value) == 'string' and value
 end
 
+-- Whether the job is of another line than these keys are: a person has moved it (front.lua) since its priority was read.
+-- Such a script changes nothing then, and answers {'look'}: read again, and call again.
+local function elsewhere()
+    local priority = get('priority')
+    if priority ~= 'high' and priority ~= 'low' then priority = 'normal' end -- records.py: priority_of
+    return priority ~= (string.match(LINE, 'render%-(%a+)$') or 'normal') -- keys.py: queue_name; a test compares
+end
+
 -- Append an event of the job and tell the gateways. Ids grow by one, from 1.
 local function tell(kind, data)
     local number = redis.call('HINCRBY', JOB, 'events', 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from flowscale.jobs import CANCELLED, Job, JobState
 from flowscale.queues import answers
@@ -26,7 +25,7 @@ from flowscale.queues.redis.operations.replies import (
     worker_report,
 )
 from flowscale.queues.redis.records import task_data
-from flowscale.queues.redis.scripts import Argument, Operation, command
+from flowscale.queues.redis.scripts import Operation, command
 
 
 class Asking(Ground):
@@ -50,14 +49,14 @@ class Asking(Ground):
 
     def cancel(self, job_id: str) -> Operation[Job]:
         (told,) = yield from self._told([job_id])
-        answer = yield from self._asked("cancel", job_id, CANCELLED.code, CANCELLED.message, more=self._outbox(told))
+        answer = yield from self._in_place("cancel", job_id, CANCELLED.code, CANCELLED.message, more=self._outbox(told))
         job = self._answered(job_id, answer)
         if answer[0] == b"over":
             raise answers.cannot_cancel(job)
         return job
 
     def retry(self, job_id: str) -> Operation[Job]:
-        answer = yield from self._asked(
+        answer = yield from self._in_place(
             "retry", job_id, self.policy.max_waiting, task_data(job_id), more=self.keys.lines
         )
         if answer[0] == b"full":
@@ -164,17 +163,3 @@ class Asking(Ground):
             },
             memory=memory_in(memory, stats),
         )
-
-    def _asked(self, name: str, job_id: str, *arguments: Argument, more: Sequence[str] = ()) -> Operation[Any]:
-        (priority,) = yield from self._priorities([job_id])
-        keys = (*self.keys.job_keys(job_id, priority), *more)
-        (answer,) = yield (self._script(name, keys, job_id, *arguments),)
-        return answer
-
-    def _answered(self, job_id: str, answer: Any) -> Job:
-        if answer[0] == b"missing":
-            raise answers.job_not_found(job_id)
-        job = job_in(job_id, answer[1], answer[2])
-        if job is None:
-            raise answers.job_not_found(job_id)
-        return job

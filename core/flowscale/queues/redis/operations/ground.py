@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flowscale.jobs import CANCELLED, LOST_WORKER, TOO_MANY_LOST, Job, Priority, Target
+from flowscale.queues import answers
 from flowscale.queues.base import (
     PRIORITY_ORDER,
     REPORT_KEPT_MS,
@@ -24,6 +26,9 @@ from flowscale.queues.redis.scripts import Argument, Batch, Command, Operation, 
 
 CANDIDATES = 8
 """Heads of a line offered to a fetch: so many workers may be faster between its look and its start."""
+
+LOOKS = 10
+"""Tries of one step whose job is moved by others in between each time. Once is rare."""
 
 AT_ONCE = 32
 """Ids of each kind that one look gives: more retries, leases or ended jobs wait for the next look."""
@@ -67,10 +72,28 @@ class Ground:
         )
 
     def _priorities(self, job_ids: Sequence[str]) -> Operation[Sequence[Priority]]:
-        """A job's priority changes by `move_to_front` alone, so that it may be read before the script that needs its
-        line. Where the two meet, an id may be left in the line of high priority: the next fetch drops it."""
+        """A job's priority changes by `move_to_front` alone: it is read before the script that needs its line, which
+        looks whether it is the same still."""
         found = yield [command("HGET", self.keys.record(job_id), "priority", forgiving=True) for job_id in job_ids]
         return [priority_of(text) for text in found]
+
+    def _in_place(self, name: str, job_id: str, *arguments: Argument, more: Sequence[str] = ()) -> Operation[Any]:
+        """What a script answers that works on the line in which the job waits; `more`: what keys it takes beside the
+        job's. Called again when the job was moved since its priority was read."""
+        for _ in range(LOOKS):
+            (priority,) = yield from self._priorities([job_id])
+            keys = (*self.keys.job_keys(job_id, priority), *more)
+            (answer,) = yield (self._script(name, keys, job_id, *arguments),)
+            if answer[0] != b"look":
+                return answer
+        raise answers.moved_too_often(job_id)
+
+    def _answered(self, job_id: str, answer: Any) -> Job:
+        """The job that such a script has answered. Raises JobNotFound."""
+        job = None if answer[0] == b"missing" else job_in(job_id, answer[1], answer[2])
+        if job is None:
+            raise answers.job_not_found(job_id)
+        return job
 
     def _position(self, job_id: str, priority: Priority) -> Command:
         keys = (*self.keys.job_keys(job_id, priority), self.keys.every_job, *self.keys.lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from flowscale import logs
 from flowscale.jobs import CANCELLED, Job, Priority
@@ -13,12 +12,9 @@ from flowscale.queues.admin_view import AUDIT_KEPT, REMOVED_AT_ONCE, AuditEntry,
 from flowscale.queues.history import COUNTED, SAMPLES_KEPT, STEP_MS, Point, Sample, points
 from flowscale.queues.redis.keys import queue_name
 from flowscale.queues.redis.operations.ground import Ground
-from flowscale.queues.redis.operations.replies import ids, job_in, mapping, told_in
+from flowscale.queues.redis.operations.replies import ids, mapping, told_in
 from flowscale.queues.redis.scripts import Command, Operation, command, run_script
 from flowscale.queues.told import Told
-
-LOOKS = 10
-"""Tries of one step whose job is changed by others in between each time."""
 
 _STREAM_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z")
 _log = logs.get("queue")
@@ -55,32 +51,19 @@ class Steering(Ground):
 
     def move_to_front(self, job_id: str) -> Operation[Job]:
         high = Priority.HIGH
-        for _ in range(LOOKS):
-            (priority,) = yield from self._priorities([job_id])
-            keys = (*self.keys.job_keys(job_id, priority), self.keys.line(high))
-            words = (priority.value, high.value, queue_name(high))
-            (answer,) = yield (self._script("front", keys, job_id, *words),)
-            if answer[0] != b"look":
-                break
-        job = self._steered(job_id, answer)
+        answer = yield from self._in_place("front", job_id, high.value, queue_name(high), more=(self.keys.line(high),))
+        job = self._answered(job_id, answer)
         if answer[0] == b"other":
             raise answers.cannot_move(job)
         return job
 
     def remove(self, job_id: str) -> Operation[Job]:
-        (priority,) = yield from self._priorities([job_id])
         (told,) = yield from self._told([job_id])
         owned = self.keys.owned_by_rq(job_id)
-        keys = (
-            *self.keys.job_keys(job_id, priority),
-            self.keys.every_job,
-            self.keys.removed,
-            *owned,
-            *self._outbox(told),
-        )
+        more = (self.keys.every_job, self.keys.removed, *owned, *self._outbox(told))
         words = (CANCELLED.code, CANCELLED.message, len(owned))
-        (answer,) = yield (self._script("remove", keys, job_id, *words),)
-        job = self._steered(job_id, answer)
+        answer = yield from self._in_place("remove", job_id, *words, more=more)
+        job = self._answered(job_id, answer)
         if answer[0] == b"running":
             raise answers.cannot_remove(job)
         return job
@@ -133,12 +116,6 @@ class Steering(Ground):
     def _minute_begun(self) -> Command:
         keys = (self.keys.history, self.keys.counters, *self.keys.lines, self.keys.delayed, self.keys.leases)
         return run_script("minute", keys, self._now(), SAMPLES_KEPT)
-
-    def _steered(self, job_id: str, answer: Any) -> Job:
-        job = None if answer[0] in (b"missing", b"look") else job_in(job_id, answer[1], answer[2])
-        if job is None:
-            raise answers.job_not_found(job_id)
-        return job
 
 
 def _entry(fields: dict[bytes, bytes]) -> AuditEntry:
