@@ -124,7 +124,12 @@ class Client:
             answer = self.http.request(method, path, **arguments)
         if answer.status_code >= 400:
             raise error_of(answer)
-        body: dict[str, Any] = answer.json()
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise error_of(answer)
         return body
 
     @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -15,6 +14,7 @@ from flowscale.errors import InvalidOptions, SettingsError
 from flowscale.keys.base import AccessStore, Key, Scope, key_not_found
 from flowscale.keys.tokens import digest, is_key_id, new_token
 from flowscale.settings import Settings
+from flowscale_cli.person import user_name
 from flowscale_cli.screen import errors, say, say_json, table
 
 keys = typer.Typer(help="The API keys of a service over Redis: who may use it.", no_args_is_help=True)
@@ -93,7 +93,7 @@ def _note(event: str, sentence: str, key: Key) -> None:
     """The audit's line. It goes to standard error: the person who does this is its only log."""
     settings = Settings.load()
     logs.configure("info", "text" if errors.is_terminal else settings.logs.format)
-    _log.info(event, sentence, by=getpass.getuser(), **_facts(key))
+    _log.info(event, sentence, by=user_name(), **_facts(key))
 
 
 def _facts(key: Key) -> dict[str, object]:

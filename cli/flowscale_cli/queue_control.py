@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
 
 from flowscale.clocks import SystemClock
-from flowscale.errors import SettingsError
+from flowscale.errors import FlowScaleError, SettingsError
+from flowscale.queues.admin_view import AuditEntry, GatewayQueue
 from flowscale.queues.base import Figures, JobQueue, QueuePolicy
 from flowscale.settings import Settings
 from flowscale_cli import policy_options
+from flowscale_cli.person import user_name
 from flowscale_cli.screen import facts, say
 
 queue = typer.Typer(help="The queue of a service over Redis.", no_args_is_help=True)
@@ -43,14 +46,14 @@ def status() -> None:
 @queue.command()
 def pause() -> None:
     """Hand out no job until `resume`; jobs are accepted, and those that run go on."""
-    with_queue(lambda jobs: jobs.pause())
+    steer("pause", None, lambda jobs: jobs.pause())
     say("Paused. Jobs are accepted and wait; what runs goes on. `flowscale queue resume` ends it.")
 
 
 @queue.command()
 def resume() -> None:
     """Hand out jobs again."""
-    with_queue(lambda jobs: jobs.resume())
+    steer("resume", None, lambda jobs: jobs.resume())
     say("Jobs are handed out.")
 
 
@@ -106,7 +109,7 @@ def _settings() -> Settings:
     return settings
 
 
-def with_queue(ask: Callable[[JobQueue], Awaitable[_Answer]]) -> _Answer:
+def with_queue(ask: Callable[[GatewayQueue], Awaitable[_Answer]]) -> _Answer:
     """Raises SettingsError without a Redis queue, QueueUnavailable when it cannot be reached."""
     from flowscale.queues.redis import open_job_queue
 
@@ -120,3 +123,19 @@ def with_queue(ask: Callable[[JobQueue], Awaitable[_Answer]]) -> _Answer:
             await jobs.close()
 
     return asyncio.run(run())
+
+
+def steer(action: str, target: str | None, ask: Callable[[GatewayQueue], Awaitable[_Answer]]) -> _Answer:
+    """As `with_queue`; and the audit log has it, as it has what people do on the page."""
+
+    async def run(jobs: GatewayQueue) -> _Answer:
+        actor, outcome = f"{user_name()} by the command line at {socket.gethostname()}", "ok"
+        try:
+            return await ask(jobs)
+        except FlowScaleError as error:
+            outcome = error.code
+            raise
+        finally:
+            await jobs.add_audit(AuditEntry(SystemClock().now_ms(), actor, action, target, outcome, "-"))
+
+    return with_queue(run)

@@ -14,7 +14,7 @@ from flowscale.settings import Settings
 from flowscale.webhooks.deliveries import Delivery, own_target
 from flowscale.webhooks.payload import ping_body
 from flowscale.webhooks.signing import signed_headers
-from flowscale_cli.queue_control import with_queue
+from flowscale_cli.queue_control import steer, with_queue
 from flowscale_cli.screen import say, table
 
 webhooks = typer.Typer(help="Webhooks of a service over Redis (docs/webhooks.md).", no_args_is_help=True)
@@ -33,7 +33,7 @@ def list_deliveries(job_id: Annotated[str, typer.Argument(help="A job's id.", me
 @webhooks.command()
 def replay(delivery_id: Annotated[str, typer.Argument(help="A delivery's id.", metavar="ID")]) -> None:
     """Deliver one again from now on, under the same id."""
-    delivery = with_queue(lambda queue: queue.replay(delivery_id))
+    delivery = steer("replay-webhook", delivery_id, lambda queue: queue.replay(delivery_id))
     say(f"{delivery.id} is due now; a gateway delivers it within seconds.")
 
 

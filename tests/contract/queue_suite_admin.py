@@ -502,7 +502,7 @@ class AuditSuite:
             seen += page.entries
             cursor = page.next_cursor
         assert (seen, cursor) == (entries[::-1], None)
-        for bad in ("x", "-", "1-1 ", ""):
+        for bad in ("x", "-", "1-1 ", "", "0-0", f"{2**64}-0", f"1-{2**64}", f"{10**20}"):
             with pytest.raises(InvalidOptions):
                 await queue.jobs.audit(2, bad)
 

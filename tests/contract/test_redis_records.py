@@ -313,6 +313,9 @@ async def test_a_full_server_takes_no_job_but_lets_running_ones_end() -> None:
         assert (await gateway.cancel(accepted[2].id)).state is JobState.ERROR
         with pytest.raises(QueueFull):
             await gateway.retry(accepted[2].id)
+        await gateway.pause()
+        assert await gateway.is_paused()
+        await gateway.resume()
         client.config_set("maxmemory", "0")
         assert (await gateway.enqueue(a_job())).created
         await gateway.close()

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
@@ -184,3 +186,59 @@ def test_a_key_that_is_too_short_stops_the_start(tmp_path: Path) -> None:
 def alone(*words: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {"PATH": os.environ["PATH"], "PORT": "0", **environment}
     return subprocess.run([FLOWSCALE, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_the_audit_log_has_what_is_done_by_the_command_line(service: Service) -> None:
+    assert service.run("queue", "pause").returncode == 0
+    assert service.run("queue", "resume").returncode == 0
+    assert service.run("webhooks", "replay", "msg_none").returncode != 0
+    admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    entries = httpx2.get(f"{service.gateways[0].url}/api/admin/audit", headers=admin).json()["entries"]
+    assert [(entry["action"], entry["target"], entry["outcome"]) for entry in entries] == [
+        ("replay-webhook", "msg_none", "NOT_FOUND"),
+        ("resume", None, "ok"),
+        ("pause", None, "ok"),
+    ]
+    assert all("by the command line at" in entry["actor"] for entry in entries)
+
+
+def test_the_audit_log_tells_keys_of_one_name_apart(service: Service) -> None:
+    keys = [service.key("night shift", "--scope", "admin") for _ in range(2)]
+    for key in keys:
+        answer = httpx2.post(
+            f"{service.gateways[0].url}/api/admin/queue/resume", headers={"Authorization": f"Bearer {key}"}
+        )
+        assert answer.status_code == 200, answer.text
+    # Somebody has mistaken a key for a job's id.
+    mistaken = f"{service.gateways[0].url}/api/admin/jobs/{ADMIN_KEY}/promote"
+    admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    assert httpx2.post(mistaken, headers=admin).status_code == 404
+    audit = httpx2.get(f"{service.gateways[0].url}/api/admin/audit", headers=admin)
+    assert ADMIN_KEY not in audit.text
+    assert [entry["actor"].partition(" at ")[0] for entry in audit.json()["entries"]] == [
+        "FLOWSCALE_ADMIN_KEY",
+        *(f"night shift (key {key.split('_')[1]})" for key in reversed(keys)),
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"a page", b"[1]"])
+def test_an_answer_that_is_no_flowscales_is_told_in_a_sentence(service: Service, answer: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            ended = service.run("jobs", "list", FLOWSCALE_URL=f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+    assert ended.returncode != 0
+    assert "is it a FlowScale server?" in ended.stderr
+    assert "Traceback" not in ended.stderr

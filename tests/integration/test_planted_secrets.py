@@ -200,6 +200,10 @@ def test_gateway_and_worker_tell_no_secret(tmp_path: Path) -> None:
             assert refused.status_code in (400, 422)
         frontend.http.get("/api/jobs", params={"token": "planted-own-query", "state": "done"})
         frontend.http.get("/nowhere", params={"access": "planted-own-query"})
+        # Somebody has mistaken a secret for a path, and for a name.
+        lost_way = {"User-Agent": PLANTED["SUPABASE_SERVICE_KEY"], "Host": f"{PLANTED['SUPABASE_ANON_KEY']}:80"}
+        for path in (f"/api/jobs/{PLANTED['REDIS_PASSWORD']}", f"/{PLANTED['REDIS_PASSWORD']}"):
+            assert httpx2.get(f"{frontend.http.base_url}{path}", headers=lost_way).status_code == 404
         # The key is wrong, then the bucket is gone, then the whole service, then the queue.
         source = frontend.upload(clip)
         right, server.secret = server.secret, "planted-other-secret"

@@ -13,6 +13,7 @@ from fastapi import Request
 from flowscale import logs
 from flowscale.errors import FlowScaleError, Internal, QueueUnavailable, ReadOnly
 from flowscale.queues.admin_view import AuditEntry
+from flowscale.redaction import redact
 from flowscale_api.admin.caller import caller_name
 from flowscale_api.deps import Gateway
 
@@ -24,10 +25,17 @@ _log = logs.get("audit")
 
 
 async def audited(
-    gateway: Gateway, request: Request, action: str, target: str | None, call: Callable[[], Awaitable[_Answer]]
+    gateway: Gateway,
+    request: Request,
+    action: str,
+    target: str | Callable[[], str | None] | None,
+    call: Callable[[], Awaitable[_Answer]],
 ) -> _Answer:
-    """What the call gives or raises, written down. Raises ReadOnly instead where nothing is to be steered."""
+    """What the call gives or raises, written down; a `target` that the call has to read first is asked for after it.
+    Raises ReadOnly instead where nothing is to be steered."""
     outcome = Internal.code
+    # A gateway that is killed before the end has said who began what.
+    _log.info(f"audit.{action}.begun", "Began what was asked", actor=caller_name(request))
     try:
         if gateway.settings.admin_read_only:
             raise ReadOnly(
@@ -40,7 +48,7 @@ async def audited(
         outcome = error.code
         raise
     finally:
-        await _write_down(gateway, request, action, target, outcome)
+        await _write_down(gateway, request, action, target() if callable(target) else target, outcome)
 
 
 async def _write_down(gateway: Gateway, request: Request, action: str, target: str | None, outcome: str) -> None:
@@ -48,7 +56,7 @@ async def _write_down(gateway: Gateway, request: Request, action: str, target: s
         at_ms=gateway.clock.now_ms(),
         actor=caller_name(request),
         action=action,
-        target=None if target is None else target[:TARGET_LENGTH],
+        target=None if target is None else redact(target)[:TARGET_LENGTH],
         outcome=outcome,
         request_id=logs.bound("request_id"),
     )

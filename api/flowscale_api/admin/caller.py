@@ -9,9 +9,10 @@ from flowscale_api.deps import gateway_of
 
 
 def caller_name(request: Request) -> str:
-    """Whom the audit log names."""
+    """Whom the audit log names: keys by their ids too, for their names are anybody's choice."""
     client = request.client.host if request.client else "unknown"
-    return f"{caller_of(request).name} at {client}"
+    caller = caller_of(request)
+    return f"{caller.name} (key {caller.key_id}) at {client}" if caller.key_id else f"{caller.name} at {client}"
 
 
 async def may_watch_on(request: Request) -> bool:

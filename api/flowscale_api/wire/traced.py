@@ -61,7 +61,7 @@ def _attributes(scope: Scope, method: str) -> dict[str, tracing.Value]:
         "network.protocol.version": scope["http_version"],
     }
     host, _, port = Headers(scope=scope).get("host", "").rpartition(":")
-    if host and port.isdigit():
+    if host and port.isascii() and port.isdigit():
         found |= {"server.address": host[:255], "server.port": int(port[:5])}
     if agent := Headers(scope=scope).get("user-agent"):
         found["user_agent.original"] = agent[:200]

@@ -66,14 +66,14 @@ class Recorder:
 
     @contextmanager
     def span(self, name: str, attributes: Attributes | None, kind: Kind = Kind.INTERNAL) -> Iterator[None]:
-        with self._opened(self._tracer.start_span(name, kind=_KINDS[kind], attributes=attributes)):
+        with self._opened(self._tracer.start_span(name, kind=_KINDS[kind], attributes=_harmless(attributes))):
             yield
 
     @contextmanager
     def request(self, headers: Sequence[tuple[bytes, bytes]], name: str, attributes: Attributes) -> Iterator[End]:
         carrier = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
         began = self._tracer.start_span(
-            name, _propagator.extract(carrier, contexts.Context()), trace.SpanKind.SERVER, attributes
+            name, _propagator.extract(carrier, contexts.Context()), trace.SpanKind.SERVER, _harmless(attributes)
         )
         with self._opened(began):
             yield began.end
@@ -87,7 +87,7 @@ class Recorder:
         if began_ms is not None:
             self._ids.span_id.set(attempt_span_id(job.id, job.attempt_number, began_ms))
         span = self._tracer.start_span(
-            "attempt", parent, trace.SpanKind.CONSUMER, attributes, links=_link_to_last(job, parent)
+            "attempt", parent, trace.SpanKind.CONSUMER, _harmless(attributes), links=_link_to_last(job, parent)
         )
         self._ids.forget()
         if joined_ms is not None and began_ms is not None:
@@ -116,7 +116,7 @@ class Recorder:
 
     def note(self, attributes: Attributes) -> None:
         if (span := trace.get_current_span()).is_recording():
-            span.set_attributes(attributes)
+            span.set_attributes(_harmless(attributes))
 
     def fail(self, code: str, message: str) -> None:
         if (span := trace.get_current_span()).is_recording():
@@ -167,6 +167,11 @@ class _Watched(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
+
+
+def _harmless(attributes: Attributes | None) -> Attributes:
+    """What clients sent may be among them: a key that was put into a path, say."""
+    return {name: redact(value) if isinstance(value, str) else value for name, value in (attributes or {}).items()}
 
 
 def _place_of(origin: Origin) -> contexts.Context:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -127,9 +126,16 @@ async def remove(request: Request, gateway: Parts, job_id: JobId) -> Response:
 async def retry_failed(request: Request, gateway: Parts) -> Response:
     """At most 1000 at a time, the newest ones, and until the queue is full. Cancelled ones stay, unless `code` is
     `CANCELLED`."""
-    wanted = await read_json(request, RetryFailedRequest, gateway.settings.max_body_bytes)
-    target = " ".join(f"{name}={value}" for name, value in wanted.model_dump(exclude_none=True).items()) or None
-    call = partial(actions.retry_failed, gateway, wanted.code, wanted.project_id)
+    wanted = RetryFailedRequest()
+
+    async def call() -> actions.Retried:
+        nonlocal wanted
+        wanted = await read_json(request, RetryFailedRequest, gateway.settings.max_body_bytes)
+        return await actions.retry_failed(gateway, wanted.code, wanted.project_id)
+
+    def target() -> str | None:
+        return " ".join(f"{name}={value}" for name, value in wanted.model_dump(exclude_none=True).items()) or None
+
     done = await audited(gateway, request, "retry-failed", target, call)
     return json_answer(Retried(retried=done.retried, left=done.left))
 

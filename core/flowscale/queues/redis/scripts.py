@@ -43,7 +43,8 @@ def script(name: str) -> Script:
 
 
 ALONE = frozenset(
-    {"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain", "minute", "audit", "walk", "gather"}
+    {"peek", "depth", "report", "forget", "tidied", "demand", "drain", "undrain", "minute", "audit", "pause"}
+    | {"walk", "gather"}
 )
 """Scripts that know nothing of a job's keys."""
 

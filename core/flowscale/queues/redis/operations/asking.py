@@ -25,7 +25,7 @@ from flowscale.queues.redis.operations.replies import (
     worker_report,
 )
 from flowscale.queues.redis.records import task_data
-from flowscale.queues.redis.scripts import Operation, command
+from flowscale.queues.redis.scripts import Operation, command, run_script
 
 
 class Asking(Ground):
@@ -112,7 +112,7 @@ class Asking(Ground):
 
     def pause(self, paused: bool) -> Operation[None]:
         if paused:
-            yield (command("SET", self.keys.suspended, 1),)
+            yield (run_script("pause", (self.keys.suspended,)),)
         else:
             yield (command("DEL", self.keys.suspended), command("PUBLISH", self.keys.wake, ""))
 

@@ -16,7 +16,7 @@ from flowscale.queues.redis.operations.replies import ids, mapping, told_in
 from flowscale.queues.redis.scripts import Command, Operation, command, run_script
 from flowscale.queues.told import Told
 
-_STREAM_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z")
+_STREAM_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
 _log = logs.get("queue")
 
 
@@ -99,7 +99,7 @@ class Steering(Ground):
         yield (run_script("audit", (self.keys.audit,), AUDIT_KEPT, *flat),)
 
     def audit(self, limit: int, cursor: str | None) -> Operation[AuditPage]:
-        if cursor is not None and not _STREAM_ID.match(cursor):
+        if cursor is not None and not _is_stream_id(cursor):
             raise answers.not_a_cursor()
         newest = "+" if cursor is None else f"({cursor}"
         (found,) = yield (command("XREVRANGE", self.keys.audit, newest, "-", "COUNT", limit + 1),)
@@ -116,6 +116,12 @@ class Steering(Ground):
     def _minute_begun(self) -> Command:
         keys = (self.keys.history, self.keys.counters, *self.keys.lines, self.keys.delayed, self.keys.leases)
         return run_script("minute", keys, self._now(), SAMPLES_KEPT)
+
+
+def _is_stream_id(text: str) -> bool:
+    """Whether a stream may have an entry of this id: two numbers of 64 bits, not both 0."""
+    found = _STREAM_ID.match(text)
+    return found is not None and 0 < max(map(int, found.groups())) < 2**64
 
 
 def _entry(fields: dict[bytes, bytes]) -> AuditEntry:
