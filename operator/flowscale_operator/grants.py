@@ -74,8 +74,9 @@ class Grants:
     def removed(self) -> None:
         """The patch that removes the held ones was carried out."""
         now = self._clock.monotonic()
+        if not self._leaving:
+            self._renewed_at = now  # of those that left before, who may be about for long, it was earlier
         self._leaving |= dict.fromkeys(self.held, now)
-        self._renewed_at = now
         self.held.clear()
 
     async def release(self, names: Collection[str]) -> None:

@@ -23,7 +23,7 @@ from e2e.followers import Follower
 from e2e.renders import FINAL, Service
 from e2e.scalers import installed, scaled
 from e2e.tables import Figures
-from e2e.verdicts import begun_again, busy_removals
+from e2e.verdicts import begun_again, busy_removals, late_starts
 from e2e.waiting import LOOK_SECONDS
 
 REMOVALS = int(os.environ.get("FLOWSCALE_E2E_SCALE_DOWNS", "60"))
@@ -83,11 +83,15 @@ def test_random_scale_downs_remove_no_busy_worker(
             removals = workers.removals()
         downs = [change for change in scaler.changes() if change.down]
         refusals = scaler.total(scaler.leader(), "flowscale_scaler_drain_refusals_total")
-        again, hit = begun_again(jobs), busy_removals(removals, jobs)
+        again, hit, late = begun_again(jobs), busy_removals(removals, jobs), late_starts(removals, jobs)
         figures.note(
             f"random scale-downs under {len(jobs)} jobs: workers removed, in steps; refused to go",
             f"{len(removals)}, {len(downs)}; {refusals:.0f}",
         )
-        figures.note("  workers removed that rendered; jobs begun again", f"{len(hit)}; {len(again)}")
+        figures.note(
+            "  workers removed that rendered; that began one after it; jobs begun again",
+            f"{len(hit)}; {len(late)}; {len(again)}",
+        )
         assert hit == []
+        assert late == []
         assert again == []
