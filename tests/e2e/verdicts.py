@@ -24,13 +24,13 @@ def busy_removals(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any
 
 
 def late_starts(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each job that a worker began whose end had begun. Whole seconds are all that a pod's end tells."""
+    """A sentence for each job that a worker began whose end had begun, as was seen by then."""
     return [
         f"{pod} began {job['jobId']} {moment(attempt['startedAt']) - at:.1f} s after it was removed"
         for job in jobs
         for attempt in job["attempts"]
         for pod, at in removals.items()
-        if pod in attempt["worker"] and moment(attempt["startedAt"]) > at + 1.0
+        if pod in attempt["worker"] and moment(attempt["startedAt"]) > at
     ]
 
 
