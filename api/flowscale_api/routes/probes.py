@@ -10,7 +10,7 @@ from flowscale_api.access.rules import OPEN_TO_ALL
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
-from flowscale_api.problems import retry_after
+from flowscale_api.problems import note_fault, retry_after
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
 from flowscale_api.wire.figures import render_own
 from flowscale_api.wire.guards import guards_of
@@ -26,14 +26,14 @@ router = APIRouter(tags=["operation"])
     responses=same_shape(503, Health, FFmpegUnavailable, QueueUnavailable, StorageUnavailable),
     dependencies=[Depends(OPEN_TO_ALL)],
 )
-async def health(gateway: Parts) -> Response:
+async def health(request: Request, gateway: Parts) -> Response:
     """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
     gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
     answer, fault = await health_now(gateway)
     if gateway.gate.asks:
         # This is open to all, and whose job it is, is not.
         answer = answer.model_copy(update={"current_job": None})
-    return _answer(answer, fault)
+    return _answer(request, answer, fault)
 
 
 @router.get(
@@ -56,9 +56,9 @@ async def alive() -> Response:
     responses=same_shape(503, Ready, QueueUnavailable, StorageUnavailable),
     dependencies=[Depends(OPEN_TO_ALL)],
 )
-async def ready(gateway: Parts) -> Response:
+async def ready(request: Request, gateway: Parts) -> Response:
     """Asks the queue and the storage, at most every 5 s, and says of each what is wrong."""
-    return _answer(*await ready_now(gateway))
+    return _answer(request, *await ready_now(gateway))
 
 
 @router.get(
@@ -81,7 +81,8 @@ async def show_metrics(request: Request, gateway: Parts) -> Response:
     return Response(render(figures, len(risks)) + own, media_type=CONTENT_TYPE)
 
 
-def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:
+def _answer(request: Request, answer: Health | Ready, fault: FlowScaleError | None) -> Response:
     if fault is None:
         return json_answer(answer)
+    note_fault(request, fault)
     return json_answer(answer, status=503, headers=retry_after(fault))

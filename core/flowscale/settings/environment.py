@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from flowscale.errors import SettingsError
+from flowscale.redis_address import passwords_in
 from flowscale.settings.base import Group
 from flowscale.settings.client import ClientSettings
 from flowscale.settings.gateway import GatewaySettings
@@ -69,13 +70,14 @@ class Settings(BaseModel):
     def secrets(self) -> Iterator[str]:
         """What no log may hold: the value of every secret setting, and what such values are made of."""
         for name in type(self).model_fields:
-            for value in dict(getattr(self, name)).values():
-                if isinstance(value, SecretStr):
+            for setting, value in dict(getattr(self, name)).items():
+                # Of REDIS_URL the password alone is one: the log shall tell which server is meant.
+                if isinstance(value, SecretStr) and (name, setting) != ("redis", "url"):
                     yield value.get_secret_value()
         if self.storage.access_key_id is not None:
             yield self.storage.access_key_id
-        if (password := self.redis.address.password) is not None:
-            yield password.get_secret_value()
+        if self.redis.url is not None:
+            yield from passwords_in(self.redis.url.get_secret_value())
         if self.webhooks.secret is not None:
             yield from self.webhooks.secret.get_secret_value().split()
         yield from self.webhooks.urls  # whose paths may hold a token
