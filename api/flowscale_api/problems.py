@@ -107,10 +107,10 @@ async def _of_the_router(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> set[str]:
     """What the path takes, whichever of its routes does: the framework names the methods of one of them."""
     matching = [route for route in _routes(request.app.routes) if route.path_regex.match(request.scope["path"])]
-    # A path that is named in full is its own; and what stands in for another method is not advertised.
+    # A path that is named in full is its own; and what stands in for another method is not advertised, but HEAD is.
     fewest = min((len(route.param_convertors) for route in matching), default=0)
     own = [route for route in matching if len(route.param_convertors) == fewest]
-    shown = [route for route in own if route.include_in_schema] or own
+    shown = [route for route in own if route.include_in_schema or route.methods == {"HEAD"}] or own
     return {method for route in shown for method in route.methods or ()}
 
 

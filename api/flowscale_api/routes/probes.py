@@ -1,4 +1,5 @@
-"""Whether it lives, is ready, can work; and its figures."""
+"""Whether it lives, is ready, can work; and its figures. Checks of uptime send HEAD, which is answered as GET is; the
+server leaves the body out."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from flowscale_api.wire.guards import guards_of
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/api/health", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/api/health",
     operation_id="getHealth",
@@ -36,6 +38,7 @@ async def health(request: Request, gateway: Parts) -> Response:
     return _answer(request, answer, fault)
 
 
+@router.head("/livez", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/livez",
     operation_id="isAlive",
@@ -48,6 +51,7 @@ async def alive() -> Response:
     return json_answer(Fine())
 
 
+@router.head("/readyz", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/readyz",
     operation_id="isReady",
@@ -61,6 +65,7 @@ async def ready(request: Request, gateway: Parts) -> Response:
     return _answer(request, *await ready_now(gateway))
 
 
+@router.head("/metrics", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/metrics",
     operation_id="getMetrics",
