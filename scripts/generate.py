@@ -1,6 +1,7 @@
 """Write the files that are made from code, or with --check say which are out of date.
 
 docs/configuration.md       from flowscale.settings
+deploy/prometheus           from the chart's alerts
 docs/metrics.md             from the figures that gateway and operator show
 tests/golden/openapi.json   from flowscale_api
 charts/flowscale, manifests from the chart's values.yaml and templates (chart_files.py says which)
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from alert_rules import one_machine_alerts
 from chart_files import chart_files, install_manifest, leftovers
 from flowscale.settings import Group, groups
 from flowscale_api import openapi_json
@@ -26,7 +28,7 @@ Generated from `core/flowscale/settings/` by `make generate`; edit the descripti
 
 Every setting is an environment variable, read once at start. Names without `FLOWSCALE_` come from the service
 FlowScale replaces. A value that cannot be used, or a `FLOWSCALE_*` name that does not exist, stops the program with
-one line that says which and why. An empty value counts as unset.
+a line for each that says which and why. An empty value counts as unset.
 """
 
 TAIL = """
@@ -67,6 +69,7 @@ def main(check: bool) -> int:
     """Write or compare; the exit code."""
     made = {
         "docs/configuration.md": configuration(),
+        "deploy/prometheus/alerts.yaml": one_machine_alerts(ROOT),
         "docs/metrics.md": metrics_page(),
         "tests/golden/openapi.json": openapi_json(),
         **chart_files(ROOT),

@@ -17,8 +17,10 @@ Gateways and operators answer `GET /metrics` in Prometheus' text format. Workers
 a figure that is gone with its pod is none. What a worker knows it hands to the queue with the end of each render, which
 counts it in the same step, once, whatever is killed; every gateway shows it.
 
-Alerts over these figures are in the [runbook](runbook.md#alerts), the dashboard comes with the chart
-(`metrics.dashboard.enabled`).
+What alerts over these figures mean stands in the [runbook](runbook.md#alerts). The rules come with the chart, where
+they lie in `charts/flowscale/files/alerts` (`metrics.prometheusRule.enabled`), and as a plain rule file for one machine
+in `deploy/prometheus/alerts.yaml` ([how to load it](one-machine.md#alerts)). The dashboard comes with the chart, too
+(`metrics.dashboard.enabled`); it is `charts/flowscale/files/dashboard.json`.
 """
 
 OF_THE_QUEUE = """Shown by every gateway, and the same on all of them: take `max` over gateways, not `sum`. They are the

@@ -26,7 +26,7 @@ class Routine:
 
 class Housekeeping:
     """Calls `look` once at `start` (it warns of what it finds), its routines from then on, each by itself, and `close`
-    at `stop`, all in the server's own loop."""
+    at `stop`, all in the server's own loop. An outage is told once, whichever routines meet it."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Housekeeping:
         self._close = close
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._away: set[str] = set()  # what was said to be unreachable, by whichever routine met it first
 
     def start(self) -> None:
         if self._look is not None:
@@ -64,13 +65,16 @@ class Housekeeping:
         while not self._stopping.is_set():
             try:
                 await routine.call()
-                if away is not None:
+                if away in self._away:
+                    self._away.remove(away)
                     _log.info(f"{away}.reachable", f"The {away} is back")
                 away = None
             except ServiceError as error:
                 if away is None:
                     away = "queue" if isinstance(error, QueueUnavailable) else routine.what
-                    _log.warning(f"{away}.unreachable", error.message)
+                    if away not in self._away:
+                        self._away.add(away)
+                        _log.warning(f"{away}.unreachable", error.message)
             except Exception as error:  # noqa: BLE001 - it would be missed only when jobs wait for ever
                 _log.exception("housekeeping.fault", f"A fault in looking after the {routine.what}; it goes on", error)
             try:

@@ -23,13 +23,14 @@ from flowscale.errors import (
     Unauthorized,
 )
 from flowscale.validation import MAX_FAULTS, json_path
+from flowscale_api.access.callers import is_admin
 from flowscale_api.schemas import ErrorBody, Problem, json_answer
 
 
-def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that met this error."""
+def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None, *, whole: bool = False) -> Response:
+    """The answer to a request that met this error; `whole`: to whoever runs the service."""
     extra = dict(headers or {}) | retry_after(error) | _challenge(error)
-    return json_answer(Problem(error=error_body(error)), status=error.status, headers=extra)
+    return json_answer(Problem(error=error_body(error, whole=whole)), status=error.status, headers=extra)
 
 
 def retry_after(error: FlowScaleError) -> dict[str, str]:
@@ -44,10 +45,11 @@ def _challenge(error: FlowScaleError) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
 
 
-def error_body(error: FlowScaleError) -> ErrorBody:
+def error_body(error: FlowScaleError, *, whole: bool = False) -> ErrorBody:
+    """As strangers are told it, or the `whole` of it."""
     # Through JSON once: details hold what errors put there, and an answer must never fail to be written.
     details = json.loads(json.dumps(dict(error.details), default=str)) or None
-    return ErrorBody(code=error.code, message=error.message, details=details)
+    return ErrorBody(code=error.code, message=error.message if whole else error.public, details=details)
 
 
 def internal() -> Response:
@@ -62,9 +64,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_the_router)
 
 
-async def _known(_request: Request, error: Exception) -> Response:
+def note_fault(request: Request, error: FlowScaleError) -> None:
+    """Have the request's line of the log tell what its answer does not."""
+    if error.public != error.message:
+        request.state.fault = error.message
+
+
+async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError | ServiceError):
-        return problem(error)
+        note_fault(request, error)
+        return problem(error, whole=is_admin(request))
     raise error  # a RenderError, LeaseLost or the like belongs to workers: here it is a bug
 
 
@@ -98,10 +107,10 @@ async def _of_the_router(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> set[str]:
     """What the path takes, whichever of its routes does: the framework names the methods of one of them."""
     matching = [route for route in _routes(request.app.routes) if route.path_regex.match(request.scope["path"])]
-    # A path that is named in full is its own; and what stands in for another method is not advertised.
+    # A path that is named in full is its own; and what stands in for another method is not advertised, but HEAD is.
     fewest = min((len(route.param_convertors) for route in matching), default=0)
     own = [route for route in matching if len(route.param_convertors) == fewest]
-    shown = [route for route in own if route.include_in_schema] or own
+    shown = [route for route in own if route.include_in_schema or route.methods == {"HEAD"}] or own
     return {method for route in shown for method in route.methods or ()}
 
 

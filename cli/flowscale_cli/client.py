@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 import httpx2
 from pydantic import SecretStr
 
-from flowscale.errors import FlowScaleError, InvalidPath, SettingsError
+from flowscale.errors import FlowScaleError, Forbidden, InvalidPath, SettingsError, Unauthorized
 
 POLL_SECONDS = 0.2
 CHUNK = 1024 * 1024
@@ -143,7 +143,7 @@ class Client:
         """The error of a request that got no answer."""
         return ServerError(
             "UNREACHABLE",
-            f"{self.url} does not answer ({error}). Is the server running there? "
+            f"{self.url} does not answer ({error}). Is the server running there? --url or FLOWSCALE_URL names another; "
             "`flowscale dev` (make dev) starts one.",
         )
 
@@ -186,11 +186,21 @@ class _Counted:
         return getattr(self._file, name)
 
 
+_NO_KEY = (
+    "This server asks for a key: set FLOWSCALE_API_KEY to one. `flowscale keys create`, run where the server runs, "
+    "makes one; its setting FLOWSCALE_ADMIN_KEY may hold one."
+)
+"""The server's own words are for programs, which send headers."""
+
+
 def error_of(answer: httpx2.Response) -> ServerError:
     """What a refusal says; of an answer that is not FlowScale's, that it is not."""
     try:
         error = answer.json()["error"]
-        return ServerError(error["code"], error["message"], error.get("details"))
+        message = _NO_KEY if error["code"] == Unauthorized.code else error["message"]
+        if error["code"] in (Unauthorized.code, Forbidden.code) and "authorization" in answer.request.headers:
+            message = f"{error['message']} It is the key in FLOWSCALE_API_KEY."
+        return ServerError(error["code"], message, error.get("details"))
     except (ValueError, KeyError, TypeError):
         return ServerError(
             "UNEXPECTED_ANSWER", f"{answer.url} answered {answer.status_code}; is it a FlowScale server?"

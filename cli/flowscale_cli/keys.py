@@ -100,7 +100,7 @@ def _facts(key: Key) -> dict[str, object]:
     return {
         "id": key.id,
         "name": key.name,
-        "scopes": sorted(key.scopes),
+        "scopes": sorted(scope.value for scope in key.scopes),
         "project": key.project,
         "createdAt": iso_utc(key.created_ms),
     }

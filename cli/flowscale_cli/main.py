@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flowscale import __version__
 from flowscale.crashes import redact_crashes
@@ -21,8 +22,21 @@ from flowscale_cli.queue_control import queue
 from flowscale_cli.screen import fail, say
 from flowscale_cli.webhooks import webhooks
 
+
+class _Tour(TyperGroup):
+    """The words of a wrong option are for people: the library lets through what its validator puts before them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="flowscale",
+    cls=_Tour,
     help="Self-hosted video renders: upload a clip, ask for a render, get a verified file.",
     no_args_is_help=True,
     add_completion=False,

@@ -55,15 +55,17 @@ from typing import Any, ClassVar
 
 
 class FlowScaleError(Exception):
-    """Base of the tree. `message` is written for a person and is safe to show to any client."""
+    """Base of the tree. `message` is a sentence for people. `public` is safe to show to any client: the same, unless
+    the message tells what is for whoever runs the service alone, such as where the queue's server is."""
 
     code: ClassVar[str] = "INTERNAL"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None, public: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.public = public or message
         self.details: Mapping[str, Any] = details or {}
 
 

@@ -55,6 +55,13 @@ def read_redis_url(url: str) -> RedisAddress:
     )
 
 
+def passwords_in(url: str) -> tuple[str, ...]:
+    """The password of a REDIS_URL as it stands there, and as the server is told it; neither where it has none."""
+    credentials = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    password = credentials.partition(":")[2]
+    return (password, unquote(password)) if password else ()
+
+
 def _read_place(place: str, default_port: int) -> tuple[str, int]:
     """`host[:port]`, an IPv6 address in brackets."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", place)

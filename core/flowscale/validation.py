@@ -20,6 +20,11 @@ MAX_FAULTS_READ = 1000
 than to find them, all in one step that nothing else can run beside."""
 
 
+NEAR = 0.75
+"""Likeness of names (difflib's ratio) from which on one is a slip of the other: `hight` is `height` (0.91); `preset` is
+not `resize` (0.67)."""
+
+
 class Strict(BaseModel):
     """Base of everything a client may send: camelCase names, no unknown keys, no coercion, no NaN or infinity."""
 
@@ -76,10 +81,7 @@ def _fault(model: type[BaseModel], detail: ErrorDetails) -> dict[str, str]:
     kind = detail["type"]
     message = detail["msg"]
     if kind == "extra_forbidden":
-        known = _names_at(model, location[:-1])
-        message = "unknown option"
-        if nearest := difflib.get_close_matches(str(location[-1]), known, n=1):
-            message += f"; did you mean {nearest[0]!r}"
+        message = "unknown option" + _hint(str(location[-1]), _names_at(model, location[:-1]))
     elif kind == "json_invalid":
         message = f"the body is not valid JSON ({detail.get('ctx', {}).get('error', 'unreadable')})"
     elif kind == "missing":
@@ -89,6 +91,13 @@ def _fault(model: type[BaseModel], detail: ErrorDetails) -> dict[str, str]:
     elif message.startswith("Input should be "):
         message = "must be " + message.removeprefix("Input should be ")
     return {"path": json_path(location), "message": message}
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """What may have been meant, where that is plain; else what there is."""
+    if nearest := difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
+        return f"; did you mean {nearest[0]!r}"
+    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _names_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:

@@ -7,6 +7,7 @@ tests/integration/test_alerts.py has the faults themselves.
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 
 from chart.alert_cases import PER_MINUTE, Case, cases
 from chart.helm import ROOT, VALUES
-from chart.rules import alerts, hastened, rule_file
+from chart.rules import GATEWAY, alerts, hastened, rule_file
 
 PROMTOOL = ROOT / ".tools" / "prometheus" / "bin" / "promtool"
 STEP = 1 / PER_MINUTE
@@ -25,6 +26,10 @@ CASES = cases(
     CHOSEN["queue"]["maxWaiting"],
     CHOSEN["metrics"]["prometheusRule"]["failurePercent"],
 )
+
+OF_GATEWAYS = [
+    case for case in CASES if not case.alert.startswith(("FlowScaleOperator", "FlowScaleScaler", "FlowScaleVol"))
+]
 
 
 def promtool(*arguments: str | Path) -> None:
@@ -64,7 +69,12 @@ def test_prometheus_takes_the_rules(rules: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
 def test_an_alert_is_raised_by_its_fault_and_ends_with_it(case: Case, rules: Path, tmp_path: Path) -> None:
-    rule = alerts(rule_file())[case.alert]
+    played(case, rules, tmp_path)
+
+
+def played(case: Case, rules: Path, folder: Path) -> None:
+    """The case under these rules."""
+    rule = alerts(yaml.safe_load(rules.read_text()))[case.alert]
     severity = rule["labels"]["severity"]
     wanted = [
         firing(case, case.raised - STEP, None),
@@ -84,9 +94,50 @@ def test_an_alert_is_raised_by_its_fault_and_ends_with_it(case: Case, rules: Pat
             }
         ],
     }
-    path = tmp_path / "test.yaml"
+    path = folder / "test.yaml"
     path.write_text(yaml.safe_dump(test))
     promtool("test", "rules", path)
+
+
+ONE_MACHINE = ROOT / "deploy" / "prometheus"
+
+
+def on_one_machine(case: Case) -> Case:
+    """The same figures, with the labels that a Prometheus without Kubernetes gives them."""
+    here = {
+        f'namespace="{GATEWAY["namespace"]}",service="{GATEWAY["service"]}"': 'job="flowscale"',
+        "pod=": "instance=",
+    }
+    series = {}
+    for name, values in case.series.items():
+        for theirs, ours in here.items():
+            name = name.replace(theirs, ours)
+        series[name] = values
+    labels = {"pod": "instance", "namespace": "job"}
+    renamed = {labels.get(name, name): value for name, value in case.labels.items() if name != "service"}
+    return replace(case, series=series, labels=renamed | ({"job": "flowscale"} if "job" in renamed else {}))
+
+
+def test_prometheus_takes_the_configuration_for_one_machine() -> None:
+    promtool("check", "rules", "--lint-fatal", ONE_MACHINE / "alerts.yaml")
+    promtool("check", "config", "--syntax-only", ONE_MACHINE / "prometheus.yml")
+    config = yaml.safe_load((ONE_MACHINE / "prometheus.yml").read_text())
+    assert config["rule_files"] == ["alerts.yaml"]
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["flowscale"]
+
+
+@pytest.mark.parametrize("case", OF_GATEWAYS, ids=lambda case: case.alert)
+def test_so_it_is_on_one_machine(case: Case, tmp_path: Path) -> None:
+    played(on_one_machine(case), ONE_MACHINE / "alerts.yaml", tmp_path)
+
+
+def test_one_machine_has_all_alerts_over_gateways() -> None:
+    here = alerts(yaml.safe_load((ONE_MACHINE / "alerts.yaml").read_text()))
+    assert {case.alert for case in OF_GATEWAYS} == set(here)
+    chart = alerts(rule_file())
+    assert {name: each["annotations"]["runbook_url"] for name, each in here.items()} == {
+        name: chart[name]["annotations"]["runbook_url"] for name in here
+    }
 
 
 def test_every_alert_has_a_case_and_every_case_its_alert() -> None:

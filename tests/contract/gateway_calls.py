@@ -9,10 +9,10 @@ from typing import Any
 import httpx2
 
 from contract.gateway_server import Running
-from flowscale import errors
 from flowscale.jobs import Failure
 from flowscale.queues.base import Depth
 from flowscale.queues.memory import MemoryQueue
+from flowscale.queues.redis.faults import as_fault
 
 NO_JOB = "job_1700000000000_" + "0" * 32
 NO_FILE_KEY = f"uploads/{'0' * 32}/clip.mp4"
@@ -85,17 +85,21 @@ def break_storage(gateway: Running) -> None:
     gateway.root.write_bytes(b"")
 
 
+QUEUE_AWAY = as_fault(ConnectionRefusedError(), "redis://queue.inside:6379/0")
+"""What is raised by a queue whose server is gone."""
+
+
 class QueueAway(MemoryQueue):
     """A queue whose facts cannot be reached: what a lost Redis looks like from here."""
 
     async def check(self) -> None:
-        raise errors.QueueUnavailable("the queue is away")
+        raise QUEUE_AWAY
 
     async def depth(self) -> Depth:
-        raise errors.QueueUnavailable("the queue is away")
+        raise QUEUE_AWAY
 
     async def get(self, job_id: str) -> Any:
-        raise errors.QueueUnavailable("the queue is away")
+        raise QUEUE_AWAY
 
 
 class QueueWithBug(MemoryQueue):

@@ -21,19 +21,22 @@ from flowscale.keys.base import Scope
 from flowscale_api.access.callers import caller_of
 from flowscale_api.access.rules import every_route, needs, rule_of
 
+LOOKED_AT = (
+    "/",
+    "/admin/login",
+    "/admin/login.css",
+    "/admin/login.js",
+    "/api/health",
+    "/assets/{name:path}",
+    "/admin/assets/{name:path}",
+    "/docs",
+    "/livez",
+    "/metrics",
+    "/openapi.json",
+    "/readyz",
+)
 OPEN = {
-    "GET /",
-    "GET /admin/login",
-    "GET /admin/login.css",
-    "GET /admin/login.js",
-    "GET /api/health",
-    "GET /assets/{name:path}",
-    "GET /admin/assets/{name:path}",
-    "GET /docs",
-    "GET /livez",
-    "GET /metrics",
-    "GET /openapi.json",
-    "GET /readyz",
+    *(f"{method} {path}" for path in LOOKED_AT for method in ("GET", "HEAD")),
     "OPTIONS /api/uploads",
     "POST /api/admin/session",  # asks for a key by itself
 }

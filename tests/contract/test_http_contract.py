@@ -10,6 +10,7 @@ import pytest
 
 from contract.gateway_calls import (
     PLAN,
+    QUEUE_AWAY,
     QueueAway,
     break_storage,
     fail_next,
@@ -214,7 +215,7 @@ def test_health_and_readiness_are_503_when_the_queue_is_away(tmp_path: Path) -> 
         assert health.json()["currentJob"] is None
         error_of(ready := gateway.http.get("/readyz"), 503, "QUEUE_UNAVAILABLE")
         assert ready.headers["retry-after"] == "2"
-        assert ready.json()["checks"] == {"queue": "the queue is away", "storage": "ok"}
+        assert ready.json()["checks"] == {"queue": QUEUE_AWAY.public, "storage": "ok"}
         assert fields(gateway.http.get("/livez")) == {"ok": True}  # depends on nothing
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from contract.gateway_calls import (
     NO_FILE_KEY,
     NO_JOB,
     PLAN,
+    QUEUE_AWAY,
     Call,
     QueueAway,
     QueueWithBug,
@@ -18,7 +20,7 @@ from contract.gateway_calls import (
     upload,
 )
 from contract.gateway_refusals import REFUSALS
-from contract.gateway_server import MP4, Running, error_of, fields, running
+from contract.gateway_server import MP4, Running, error_of, eventually, fields, running
 from flowscale import errors
 from flowscale.clocks import SystemClock
 from flowscale.queues.base import QueuePolicy
@@ -104,6 +106,26 @@ def test_queue_that_is_away_is_503_with_retry_after(tmp_path: Path) -> None:
     with running(tmp_path, queue=QueueAway(QueuePolicy(), SystemClock())) as gateway:
         error_of(answer := gateway.http.get(f"/api/jobs/{NO_JOB}"), 503, "QUEUE_UNAVAILABLE")
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_where_the_queues_server_is_is_told_to_the_log_and_to_whoever_runs_the_service_alone(tmp_path: Path) -> None:
+    key = "the-key-of-the-setting-which-is-long-enough"
+    assert "queue.inside" in QUEUE_AWAY.message
+    assert "REDIS_HOST" in QUEUE_AWAY.message
+    with running(tmp_path, queue=QueueAway(QueuePolicy(), SystemClock()), admin_key=SecretStr(key)) as gateway:
+        for path in (f"/api/jobs/{NO_JOB}", "/api/health", "/readyz"):
+            answer = gateway.http.get(path)
+            assert error_of(answer, 503, "QUEUE_UNAVAILABLE")["message"] == QUEUE_AWAY.public
+            assert "queue.inside" not in answer.text
+            assert "REDIS" not in answer.text
+        admin = {"Authorization": f"Bearer {key}"}
+        steered = gateway.http.get("/api/admin/events", headers=admin)
+        assert error_of(steered, 503, "QUEUE_UNAVAILABLE")["message"] == QUEUE_AWAY.message
+        refused = gateway.http.get("/api/admin/events", headers={"Authorization": "Bearer wrong"})
+        assert "queue.inside" not in refused.text
+        assert eventually(lambda: len(gateway.log_lines("http.request")) == 5)
+        faults = [line.get("fault") for line in gateway.log_lines("http.request")]
+    assert faults == [QUEUE_AWAY.message] * 4 + [None]
 
 
 def test_broken_storage_is_503(fresh: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,32 @@ def test_start_page_is_json_or_the_web_page(tmp_path: Path) -> None:
             assert answer.headers["content-type"] != "text/html", asset
         for nothing in ("/assets/app.py", "/assets/..%2f..%2fapp.py", "/assets/", "/assets/nothing.js"):
             assert gateway.http.get(nothing).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics", "/api/health", "/assets/base.css"),
+        *("/admin", "/admin/", "/admin/queues", "/admin/login", "/admin/login.css", "/admin/assets/base.css"),
+    ],
+)
+def test_head_is_answered_as_get_without_a_body(shared: Running, path: str) -> None:
+    fetched, looked = shared.http.get(path), shared.http.head(path)
+    assert fetched.status_code == looked.status_code
+    assert looked.status_code in (200, 302)
+    assert looked.content == b""
+    for name in ("content-type", "location", "etag", "content-security-policy", "cache-control"):
+        assert looked.headers.get(name) == fetched.headers.get(name)
+    if path not in ("/readyz", "/metrics", "/api/health"):  # in which figures change from one to the next
+        assert looked.headers.get("content-length") == fetched.headers.get("content-length")
+    with socket.create_connection((shared.http.base_url.host, shared.http.base_url.port), timeout=30) as wire:
+        wire.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: wire.recv(65536), b""))
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+    refused = shared.http.post(path)
+    error_of(refused, 405, "METHOD_NOT_ALLOWED")
+    assert refused.headers["allow"] == "GET, HEAD"
 
 
 def test_reference_page_loads_nothing_from_anywhere(shared: Running) -> None:

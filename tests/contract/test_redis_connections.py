@@ -24,6 +24,7 @@ from fault_proxy import FaultProxy
 from flowscale.errors import FlowScaleError, QueueFull, QueueUnavailable
 from flowscale.queues.redis import connections
 from flowscale.queues.redis.connections import as_fault, describe, gateway_client, in_time, worker_client
+from flowscale.queues.redis.faults import AWAY, FULL
 from flowscale.queues.redis.server import facts_from, read_facts, read_facts_now, warnings
 from flowscale.settings import RedisSettings
 from redis_server import REDIS_7, REDIS_8, VALKEY, RedisServer, Sentinel, make_certificates
@@ -238,8 +239,9 @@ def worker_fault(client: redis.Redis, settings: RedisSettings) -> FlowScaleError
 
 
 def checked(fault: FlowScaleError) -> FlowScaleError:
-    """One sentence, safe to show."""
+    """One sentence, without a secret; and one for strangers, who learn nothing of the server."""
     assert SECRET not in fault.message
+    assert fault.public in (AWAY, FULL)
     assert "\n" not in fault.message
     assert fault.message.endswith(".")
     assert isinstance(fault, QueueUnavailable | QueueFull)

@@ -144,6 +144,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     ended = flowscale("jobs", "list", "--url", "http://127.0.0.1:9", folder=tmp_path)
     assert ended.returncode == 1
     assert "does not answer" in ended.stderr
+    assert "--url or FLOWSCALE_URL names another" in ended.stderr
     assert "flowscale dev" in ended.stderr
 
 

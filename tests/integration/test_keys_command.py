@@ -89,6 +89,11 @@ def test_a_key_is_good_on_every_gateway_until_it_is_revoked(service: Service) ->
     key_id = key.split("_")[1]
     assert f'"id": "{key_id}"' in service.said
     assert "audit.key_created" in service.said
+    assert '"scopes": ["render"]' in service.said
+    told = service.run("keys", "create", "a reader", "--scope", "read", FLOWSCALE_LOG_FORMAT="text")
+    service.secrets.append(told.stdout.strip().split("_", 2)[2])
+    assert "scopes=['read']" in told.stderr
+    assert service.run("keys", "revoke", told.stdout.split("_")[1]).returncode == 0
     assert service.statuses(key) == [200, 200]
     assert service.statuses(key, "/api/admin/session") == [403, 403]
     listed = service.run("keys", "list").stdout
@@ -128,6 +133,12 @@ def test_the_command_line_sends_its_key(service: Service) -> None:
     key = service.key("ci", "--scope", "read")
     refused = service.run("jobs", "list", "--url", url)
     assert (refused.returncode, "[UNAUTHORIZED]" in refused.stderr) == (1, True)
+    assert "FLOWSCALE_API_KEY" in refused.stderr
+    assert "Bearer" not in refused.stderr  # which a program would want to know
+    for wrong, words in (("fsk_" + "0" * 16 + "_" + "A" * 43, ("jobs", "list")), (key, ("jobs", "remove", "job_1"))):
+        refused = service.run(*words, "--url", url, FLOWSCALE_API_KEY=wrong)
+        assert refused.returncode == 1
+        assert "It is the key in FLOWSCALE_API_KEY." in refused.stderr
     assert service.run("jobs", "list", "--url", url, FLOWSCALE_API_KEY=key).stdout == "No jobs.\n"
 
 
@@ -145,6 +156,12 @@ def test_what_makes_no_key(words: tuple[str, ...], message: str, tmp_path: Path)
     ended = alone("keys", "create", *words, folder=tmp_path, QUEUE_MODE="redis", REDIS_PORT="1")
     assert ended.returncode == 1
     assert message in ended.stderr
+
+
+def test_an_unknown_scope_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    ended = alone("keys", "create", "x", "--scope", "write", folder=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("Invalid value for '--scope': 'write' is not one of 'admin', 'render', 'read'.\n")
 
 
 def test_in_memory_there_are_no_keys_but_the_settings(tmp_path: Path) -> None:
@@ -179,7 +196,8 @@ def test_one_process_that_asks_for_keys_has_one(tmp_path: Path) -> None:
 def test_a_key_that_is_too_short_stops_the_start(tmp_path: Path) -> None:
     ended = alone("api", folder=tmp_path, FLOWSCALE_ADMIN_KEY="short-and-secret")
     assert ended.returncode == 1
-    assert "FLOWSCALE_ADMIN_KEY" in ended.stderr
+    assert "FLOWSCALE_ADMIN_KEY: must have at least 32 characters, not 16" in ended.stderr
+    assert "openssl rand -base64 33" in ended.stderr
     assert "short-and-secret" not in ended.stderr
 
 

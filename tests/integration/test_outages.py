@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from flowscale.errors import QueueUnavailable
 from flowscale.jobs import Job, JobState, Priority
 from flowscale.queues.base import Idempotency, QueuePolicy
 from flowscale.queues.redis import open_job_queue
+from flowscale.queues.redis.faults import FULL
 from flowscale.queues.redis.scripts import script
 from integration.frontend import Frontend
 from integration.leased import HALTING_WORKER, Fleet, Played, Scene, Site, Stage, frozen, gone, make_clip, played
@@ -184,6 +186,7 @@ def test_without_the_queue_every_call_is_answered_in_time_and_it_comes_back(
             assert answer.status_code == 503, f"{name}: {answer.text}"
             assert answer.json()["error"]["code"] == "QUEUE_UNAVAILABLE", name
             assert int(answer.headers["Retry-After"]) > 0, name
+            assert not re.search("127.0.0.1:[0-9]+/[0-9]|redis://|REDIS", answer.text), f"{name}: {answer.text}"
     print(f"{away.__name__}: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items()))
     for gateway in (two.first, two.second):
         two.site.one_output(two.accepted_again(gateway))
@@ -384,7 +387,9 @@ def a_full_server(stage: Stage) -> None:
         assert (body["ok"], body["error"]["code"]) == (False, "QUEUE_FULL")
         assert set(body) == {"ok", "error"}
         assert int(answer.headers["Retry-After"]) > 0
-        assert "maxmemory" in body["error"]["message"]
+        assert body["error"]["message"] == FULL
+        (log,) = site.folder.glob("gateway-*/*.log")
+        assert "raise its maxmemory" in log.read_text()  # for whoever runs the service
         for each in (job_id, waiting):
             job = site.one_output(each)
             assert len(site.starts(each)) == 1

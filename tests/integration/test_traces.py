@@ -85,12 +85,24 @@ def test_a_render_is_one_trace_from_the_request_to_the_commit(stage: Stage, rece
             assert told == (job_id, "abc", TRACE, attempt.span_id)
 
 
-def test_what_machines_ask_has_no_span_and_a_stream_ends_with_its_head(stage: Stage, receiver: OtlpReceiver) -> None:
+APART = (
+    *("/livez", "/readyz", "/metrics", "/api/health", "/", "/docs", "/openapi.json", "/favicon.ico"),
+    *("/assets/base.css", "/admin", "/admin/queues", "/admin/login", "/admin/assets/base.css"),
+    *("/api/admin/overview", "/api/admin/history", "/api/admin/jobs", "/api/admin/session", "/api/admin/events"),
+)
+
+
+def test_what_is_no_render_has_no_span_and_a_stream_ends_with_its_head(stage: Stage, receiver: OtlpReceiver) -> None:
+    key = "an-admin-key-of-the-setting-0123456789"
     with stage.site() as site:
-        gateway = site.gateway(**receiver.environment)
+        gateway = site.gateway(**receiver.environment, FLOWSCALE_ADMIN_KEY=key)
         job_id = execute(gateway, site, 0.4)
-        for path in ("/livez", "/readyz", "/metrics", "/nowhere?token=planted"):
-            gateway.http.get(path)
+        for path in APART:
+            with gateway.http.stream("GET", path, headers={"Authorization": f"Bearer {key}"}) as looked:
+                assert looked.status_code in (200, 302) or path == "/favicon.ico", path
+        steered = gateway.http.post(f"/api/admin/jobs/{job_id}/promote", headers={"Authorization": f"Bearer {key}"})
+        assert steered.status_code == 200
+        gateway.http.get("/nowhere?token=planted")
         with gateway.http.stream("GET", f"/api/jobs/{job_id}/events") as stream:
             assert stream.status_code == 200
             streamed = until(
@@ -101,8 +113,9 @@ def test_what_machines_ask_has_no_span_and_a_stream_ends_with_its_head(stage: St
         assert nowhere.attributes["http.response.status_code"] == 404
         assert not nowhere.failed
         assert not any(b"planted" in body for body in receiver.bodies)
+        assert receiver.named("POST /api/admin/jobs/{job_id}/promote")
         asked = {span.attributes.get("url.path") for span in receiver.spans()}
-        assert not asked & {"/livez", "/readyz", "/metrics"}
+        assert not asked & set(APART)
         site.fleet().ready()
         site.ended(job_id)
         assert not receiver.named("attempt"), "a worker that names no collector tells none"

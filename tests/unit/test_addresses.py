@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowscale.outbound.addresses import Address, Place, locate, redirected, refusal, special
+from flowscale.outbound.addresses import Address, Place, literal, locate, redirected, refusal, special
 from flowscale.outbound.faults import Refused
 
 PUBLIC = [
@@ -52,6 +53,33 @@ def test_public_addresses(text: str) -> None:
 def test_addresses_that_are_not_public(kind: str, text: str) -> None:
     assert special(ip_address(text)) == kind
     assert refusal([ip_address(text)], ()) == f"{ip_address(text)} is {kind}"
+
+
+number = st.one_of(
+    st.integers(0, 2**33).map(str),
+    st.integers(0, 2**33).map(hex),
+    st.integers(0, 2**33).map("0{:o}".format),
+    st.sampled_from(["", "08", "0x", "00", "1e3", "255", "256", "_1"]),
+)
+
+
+@given(st.lists(number, min_size=1, max_size=5).map(".".join))
+def test_a_host_is_an_address_by_itself_exactly_where_the_system_takes_it_for_one(host: str) -> None:
+    try:
+        meant = IPv4Address(socket.inet_aton(host))
+    except OSError:
+        meant = None
+    assert literal(host) == meant
+
+
+@pytest.mark.parametrize("host", ["::1", "2606:4700::1111", "::ffff:10.0.0.1"])
+def test_so_is_one_of_ipv6(host: str) -> None:
+    assert literal(locate(f"http://[{host}]/").host) == ip_address(host)
+
+
+@pytest.mark.parametrize("host", ["localhost", "example.com", "1.example", ":::"])
+def test_a_name_is_none(host: str) -> None:
+    assert literal(host) is None
 
 
 v4 = st.ip_addresses(v=4)

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from flowscale import logs, redaction
+from flowscale.queues.redis.connections import describe
 from flowscale.redaction import REDACTED, Redactor
 from flowscale.settings import Settings
 
@@ -136,7 +137,7 @@ raise ValueError("planted-secret at https://host/x?planted-query")
 
 def test_every_secret_setting_is_known_to_the_redactor() -> None:
     environment = {
-        "REDIS_URL": "redis://:planted-in-url@host",
+        "REDIS_URL": "redis://:planted%2Fin%25url@host",
         "S3_ACCESS_KEY_ID": "planted-id",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20planted-header",
         "FLOWSCALE_WEBHOOK_SECRET": WEBHOOK_SECRET,
@@ -153,5 +154,23 @@ def test_every_secret_setting_is_known_to_the_redactor() -> None:
     secrets = set(Settings.load(environment | planted).secrets())
     assert len(secret_names) >= 9
     assert set(planted.values()) <= secrets
-    assert {"planted-in-url", "planted-id", "Bearer planted-header"} <= secrets
+    assert environment["REDIS_URL"] not in secrets
+    assert {"planted/in%url", "planted%2Fin%25url", "planted-id", "Bearer planted-header"} <= secrets
     assert {*WEBHOOK_SECRET.split(), "https://hooks.example.com/planted-in-path"} <= secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://127.0.0.1:6399", "redis://127.0.0.1:6399/0"),
+        ("redis://127.0.0.1:6399/0", "redis://127.0.0.1:6399/0"),
+        ("redis://user:planted-pw@127.0.0.1:6397/0", "redis://127.0.0.1:6397/0"),
+        ("redis+sentinel://:planted-pw@one,two/main", "redis+sentinel://one:26379,two:26379/main/0"),
+    ],
+)
+def test_the_log_says_which_server_of_the_queue_is_meant_and_not_by_which_password(url: str, told: str) -> None:
+    settings = Settings.load({"REDIS_URL": url})
+    redactor = Redactor(settings.secrets())
+    assert redactor(describe(settings.redis)) == told
+    assert "planted" not in redactor(f"no answer from {url}")
+    assert not settings.redis.address.password or redactor("planted-pw was refused") == f"{REDACTED} was refused"

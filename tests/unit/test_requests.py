@@ -104,6 +104,15 @@ def test_a_misspelt_option_is_answered_with_the_nearest_one() -> None:
     assert caught.value.details["faults"][0]["message"] == "unknown option; did you mean 'width'"
 
 
+def test_an_unknown_option_that_is_near_to_none_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidOptions) as caught:
+        parse(ExecuteRequest, b'{"sourcePath": "x", "preset": "fast", "trim": {"from": 1}}')
+    told = {fault["path"]: fault["message"] for fault in caught.value.details["faults"]}
+    assert told["$.preset"].startswith("unknown option; there are sourcePath, inputFileUrl, sources, ")
+    assert "quality" in told["$.preset"]
+    assert told["$.trim.from"] == "unknown option; there are start, end"
+
+
 def test_of_many_faults_only_the_first_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up = []
 

@@ -63,6 +63,32 @@ def test_a_fault_is_one_line_that_names_it(environment: dict[str, str], line: st
     assert "\n" not in caught.value.message
 
 
+def test_several_faults_are_told_at_once_with_a_line_each() -> None:
+    faulty = {
+        "PORT": "http",
+        "FLOWSCALE_CORS_ORIGINS": "localhost",
+        "QUEUE_MODE": "kafka",
+        "STORAGE_TYPE": "s3",
+        "FLOWSCALE_FFMPEG_THREAD": "2",
+    }
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(faulty)
+    head, *lines = caught.value.message.splitlines()
+    assert head == "5 settings cannot be used:"
+    alone = []
+    for name, value in faulty.items():
+        with pytest.raises(SettingsError) as caught:
+            Settings.load({name: value})
+        alone.append(f"  {caught.value.message}")
+    assert sorted(lines) == sorted(alone)
+
+
+def test_a_list_that_is_too_long_is_told_in_our_words() -> None:
+    addresses = ",".join(f"https://hooks.example/{number}" for number in range(11))
+    with pytest.raises(SettingsError, match=r"^FLOWSCALE_WEBHOOK_URL: must have at most 10 items, not 11$"):
+        Settings.load({"FLOWSCALE_WEBHOOK_URL": addresses})
+
+
 @pytest.mark.parametrize(
     "environment",
     [

@@ -88,6 +88,33 @@ def test_a_webhook_url_that_cannot_be_used_is_refused(url: str) -> None:
     assert "user:word" not in caught.value.message
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.0.0.1:8080", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "169.254.169.254"),
+        *("192.168.0.1", "0.0.0.0", "[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]"),
+    ],
+)
+def test_an_address_of_no_public_host_and_no_allowed_network_is_refused_at_once(scheme: str, host: str) -> None:
+    for settings in (ON, INSIDE):
+        with pytest.raises(InvalidOptions, match="leads nowhere on the public internet") as caught:
+            targets_of(settings, f"{scheme}://{host}/x")
+        (fault,) = caught.value.details["faults"]
+        assert fault["path"] == "$.webhookUrl"
+        assert "FLOWSCALE_WEBHOOK_ALLOW_NETWORKS" in fault["message"]
+
+
+@pytest.mark.parametrize("host", ["1.1.1.1", "[2606:4700::1111]"])
+def test_http_is_refused_where_no_allowed_network_has_the_host(host: str) -> None:
+    for settings in (ON, INSIDE):
+        assert targets_of(settings, f"https://{host}/x")[1] == url_target(f"https://{host}/x")
+        with pytest.raises(InvalidOptions, match="must begin with https://"):
+            targets_of(settings, f"http://{host}/x")
+    # A name may lead inside: that is known when it is called.
+    assert targets_of(INSIDE, "http://receiver.inside/x")[1] == url_target("http://receiver.inside/x")
+
+
 def test_without_a_secret_a_webhook_url_is_refused_and_says_so() -> None:
     with pytest.raises(InvalidOptions, match="FLOWSCALE_WEBHOOK_SECRET"):
         targets_of(WebhookSettings(), "https://client.example/x")

@@ -50,5 +50,11 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def is_admin(request: Request) -> bool:
+    """Whether a rule has let the sender in as one who runs the service; False before it has."""
+    caller = getattr(request.state, "caller", None)
+    return isinstance(caller, Caller) and Scope.ADMIN in caller.allowed
+
+
 Asker = Annotated[Caller, Depends(caller_of)]
 """The type of a handler's `caller` argument."""

@@ -15,7 +15,7 @@ from flowscale_api.schemas import FFmpeg, Health, Ready
 
 async def ready_now(gateway: Gateway) -> tuple[Ready, FlowScaleError | None]:
     readings = await gateway.readiness.readings()
-    checks = {name: fault.message if fault else "ok" for name, fault in readings.faults.items()}
+    checks = {name: fault.public if fault else "ok" for name, fault in readings.faults.items()}
     first = next((fault for fault in readings.faults.values() if fault), None)
     error = error_body(first) if first else None
     return Ready(ok=first is None, checks=checks, warnings=list(readings.warnings), error=error), first

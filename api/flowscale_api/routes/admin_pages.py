@@ -14,6 +14,7 @@ from flowscale_api.deps import Parts
 from flowscale_api.files.page_files import page_files, with_origins
 from flowscale_api.jobs.views import known_job_id
 from flowscale_api.links import outputs_elsewhere
+from flowscale_api.routes.pages import LOOKS
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -30,46 +31,46 @@ from which outputs are served."""
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/admin", dependencies=[Depends(ADMIN_PAGE)])
+@router.api_route("/admin", methods=LOOKS, dependencies=[Depends(ADMIN_PAGE)])
 async def admin() -> Response:
     # Relative: whatever prefix a proxy has put before it stays.
     return Response(status_code=302, headers={"Location": "admin/queues", "Cache-Control": "no-store"})
 
 
-@router.get("/admin/", dependencies=[Depends(ADMIN_PAGE)])
+@router.api_route("/admin/", methods=LOOKS, dependencies=[Depends(ADMIN_PAGE)])
 async def admin_folder() -> Response:
     return Response(status_code=302, headers={"Location": "queues", "Cache-Control": "no-store"})
 
 
-@router.get("/admin/queues", dependencies=[Depends(ADMIN_PAGE)])
+@router.api_route("/admin/queues", methods=LOOKS, dependencies=[Depends(ADMIN_PAGE)])
 async def queue_page(request: Request, gateway: Parts) -> Response:
     policy = with_origins(QUEUE_POLICY, outputs_elsewhere(gateway))
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return page_files().page("admin/queues.html", request, headers)
 
 
-@router.get("/admin/queues/jobs/{job_id}", dependencies=[Depends(ADMIN_PAGE)])
+@router.api_route("/admin/queues/jobs/{job_id}", methods=LOOKS, dependencies=[Depends(ADMIN_PAGE)])
 async def job_page(job_id: str) -> Response:
     return RedirectResponse(f"../../queues?job={known_job_id(job_id)}", 302)
 
 
-@router.get("/admin/assets/{name:path}", dependencies=[Depends(OPEN_TO_ALL)])
+@router.api_route("/admin/assets/{name:path}", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
 async def asset(request: Request, name: str) -> Response:
     """The files of /assets once more: an Ingress that lets /admin in and not the rest serves the whole page."""
     return page_files().asset(name, request)
 
 
-@router.get("/admin/login", dependencies=[Depends(OPEN_TO_ALL)])
+@router.api_route("/admin/login", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
 async def login_page() -> Response:
     return _file("login.html", "text/html")
 
 
-@router.get("/admin/login.css", dependencies=[Depends(OPEN_TO_ALL)])
+@router.api_route("/admin/login.css", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
 async def login_style() -> Response:
     return _file("login.css", "text/css")
 
 
-@router.get("/admin/login.js", dependencies=[Depends(OPEN_TO_ALL)])
+@router.api_route("/admin/login.js", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
 async def login_script() -> Response:
     return _file("login.js", "text/javascript")
 

@@ -16,6 +16,9 @@ from flowscale_api.description.reference import POLICY, reference_page
 from flowscale_api.files.page_files import page_files, with_origins
 from flowscale_api.schemas import About, json_answer
 
+LOOKS = ("GET", "HEAD")
+"""What every page takes."""
+
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:"
 """What comes last may have the origins behind it from which outputs are served."""
 
@@ -30,21 +33,21 @@ def page_router(document: dict[str, Any], *, page: bool, outputs_at: Collection[
     reference = reference_page(document)
     policy = with_origins(PAGE_POLICY, outputs_at)
 
-    @router.get("/openapi.json")
+    @router.api_route("/openapi.json", methods=LOOKS)
     async def openapi() -> Response:
         return Response(text, media_type="application/json")
 
-    @router.get("/docs")
+    @router.api_route("/docs", methods=LOOKS)
     async def docs() -> Response:
         return HTMLResponse(reference, headers={"Content-Security-Policy": POLICY})
 
-    @router.get("/")
+    @router.api_route("/", methods=LOOKS)
     async def start(request: Request) -> Response:
         if not page:
             return json_answer(About(name="FlowScale", version=__version__, docs="/docs"))
         return page_files().page("index.html", request, {"Content-Security-Policy": policy})
 
-    @router.get("/assets/{name:path}")
+    @router.api_route("/assets/{name:path}", methods=LOOKS)
     async def asset(request: Request, name: str) -> Response:
         return page_files().asset(name, request)
 

@@ -1,4 +1,5 @@
-"""Whether it lives, is ready, can work; and its figures."""
+"""Whether it lives, is ready, can work; and its figures. Checks of uptime send HEAD, which is answered as GET is; the
+server leaves the body out."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from flowscale_api.access.rules import OPEN_TO_ALL
 from flowscale_api.deps import Parts
 from flowscale_api.description.openapi import plain_text, same_shape
 from flowscale_api.health.health import health_now, ready_now
-from flowscale_api.problems import retry_after
+from flowscale_api.problems import note_fault, retry_after
 from flowscale_api.schemas import Fine, Health, Ready, json_answer
 from flowscale_api.wire.figures import render_own
 from flowscale_api.wire.guards import guards_of
@@ -18,6 +19,7 @@ from flowscale_api.wire.guards import guards_of
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/api/health", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/api/health",
     operation_id="getHealth",
@@ -26,16 +28,17 @@ router = APIRouter(tags=["operation"])
     responses=same_shape(503, Health, FFmpegUnavailable, QueueUnavailable, StorageUnavailable),
     dependencies=[Depends(OPEN_TO_ALL)],
 )
-async def health(gateway: Parts) -> Response:
+async def health(request: Request, gateway: Parts) -> Response:
     """Whether renders can be taken and stored now, and how many wait. Workers that have nothing to do may all be
     gone: then FFmpeg is not known (`available` false, the rest null) and the service is still `ok`."""
     answer, fault = await health_now(gateway)
     if gateway.gate.asks:
         # This is open to all, and whose job it is, is not.
         answer = answer.model_copy(update={"current_job": None})
-    return _answer(answer, fault)
+    return _answer(request, answer, fault)
 
 
+@router.head("/livez", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/livez",
     operation_id="isAlive",
@@ -48,6 +51,7 @@ async def alive() -> Response:
     return json_answer(Fine())
 
 
+@router.head("/readyz", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/readyz",
     operation_id="isReady",
@@ -56,11 +60,12 @@ async def alive() -> Response:
     responses=same_shape(503, Ready, QueueUnavailable, StorageUnavailable),
     dependencies=[Depends(OPEN_TO_ALL)],
 )
-async def ready(gateway: Parts) -> Response:
+async def ready(request: Request, gateway: Parts) -> Response:
     """Asks the queue and the storage, at most every 5 s, and says of each what is wrong."""
-    return _answer(*await ready_now(gateway))
+    return _answer(request, *await ready_now(gateway))
 
 
+@router.head("/metrics", include_in_schema=False, dependencies=[Depends(OPEN_TO_ALL)])
 @router.get(
     "/metrics",
     operation_id="getMetrics",
@@ -81,7 +86,8 @@ async def show_metrics(request: Request, gateway: Parts) -> Response:
     return Response(render(figures, len(risks)) + own, media_type=CONTENT_TYPE)
 
 
-def _answer(answer: Health | Ready, fault: FlowScaleError | None) -> Response:
+def _answer(request: Request, answer: Health | Ready, fault: FlowScaleError | None) -> Response:
     if fault is None:
         return json_answer(answer)
+    note_fault(request, fault)
     return json_answer(answer, status=503, headers=retry_after(fault))

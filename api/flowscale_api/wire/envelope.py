@@ -68,6 +68,7 @@ class Envelope:
             status=status,
             ms=round(seconds * 1000, 1),
             **_job_of(scope),
+            **_fault_of(scope),
         )
 
 
@@ -75,6 +76,12 @@ def _job_of(scope: Scope) -> dict[str, str]:
     """The job that the request made, or asked for."""
     job_id = scope["state"].get("job_id") or scope.get("path_params", {}).get("job_id", "")
     return {"job_id": job_id} if is_job_id(job_id) else {}
+
+
+def _fault_of(scope: Scope) -> dict[str, str]:
+    """What a stranger who met it was not told."""
+    fault = scope["state"].get("fault")
+    return {"fault": fault} if fault else {}
 
 
 class LastResort:

@@ -1,8 +1,9 @@
 """A span for each request, by OpenTelemetry's conventions for HTTP servers (docs/tracing.md). Outermost of all, so that
 every line of the log belongs to it.
 
-A stream of events is answered by its head, and so is its span: the rest lasts as long as somebody watches. What
-machines ask every few seconds has none. A query and the headers are never told: both may hold what gives access.
+A stream of events is answered by its head, and so is its span: the rest lasts as long as somebody watches. What has
+nothing to do with renders has none: probes, figures, pages and their files, and all that the page of the queue asks to
+show how it stands. A query and the headers are never told: both may hold what gives access.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowscale import tracing
+from flowscale_api.access.gate import SAFE_METHODS
 from flowscale_api.wire.envelope import QUIET
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 """The methods that the conventions know; any other is `_OTHER`, lest a client name spans."""
+
+_APART = QUIET | {"/", "/api/health", "/api/admin/session", "/openapi.json", "/docs", "/admin", "/favicon.ico"}
+_FOLDERS_APART = ("/admin/", "/assets/")
+_LOOKED_AT = "/api/admin/"
+"""Below it, what only looks has no span; what steers a job has."""
 
 _STREAM = "text/event-stream"
 
@@ -24,7 +31,7 @@ class Traced:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in QUIET:
+        if scope["type"] != "http" or _is_apart(scope):
             await self._app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
@@ -32,6 +39,14 @@ class Traced:
         span = tracing.request(scope["headers"], shown, _attributes(scope, method))
         with span as ended:
             await self._app(scope, receive, _telling(scope, send, shown, ended))
+
+
+def _is_apart(scope: Scope) -> bool:
+    """Whether the request has nothing to do with renders."""
+    path: str = scope["path"]
+    if path.startswith(_LOOKED_AT) and scope["method"] in SAFE_METHODS:
+        return True
+    return path in _APART or path.startswith(_FOLDERS_APART)
 
 
 def _telling(scope: Scope, send: Send, shown: str, end: tracing.End) -> Send:

@@ -3,7 +3,8 @@
 A client's URL makes us open connections from inside the operator's network, so what it may reach is
 settled here, twice. `locate` reads the URL and refuses what no plain media link has. `refusal` judges the
 addresses that its host name stands for: nothing in the name counts (`127.1`, `0x7f000001`, `localtest.me`), only
-the addresses that the system's resolver makes of it, which are also the only ones then connected to.
+the addresses that the system's resolver makes of it, which are also the only ones then connected to. What needs no
+resolver may be judged earlier besides: `literal` reads the address that a host is by itself.
 
 The tables go beyond `ipaddress.is_global`, whose answer has changed between releases of Python and which takes
 multicast, 6to4 and NAT64 for global: only unicast space that is handed out to the public internet passes, and no
@@ -70,6 +71,7 @@ _ISATAP = {0x0000_5EFE, 0x0200_5EFE}  # the upper half of an interface id whose 
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}(?:\.[a-z0-9_][a-z0-9_-]{0,62})*")
 _IN_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\](?::[0-9]+)?")
+_NUMBER = re.compile(r"0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*")
 _KEEP = "!#$%&'()*+,/:;=?@[]~"  # what may stand unescaped in a request line; escapes that are there already stay
 
 
@@ -145,6 +147,30 @@ def refusal(addresses: Sequence[Address], allowed: Iterable[Network]) -> str | N
         if kind is not None and (kind == "scoped" or not any(address in network for network in networks)):
             return f"{address} is {kind}"
     return None
+
+
+def literal(host: str) -> Address | None:
+    """The address that a Place's host is by itself, in any spelling that resolvers take for a number (inet_aton(3):
+    `127.1`, `0x7f000001`, `0177.0.0.1`); None for a name."""
+    if ":" in host:
+        try:
+            return IPv6Address(host)
+        except ValueError:
+            return None
+    parts = host.split(".")
+    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    *leading, last = map(_read_number, parts)
+    if any(number > 0xFF for number in leading) or last >= 1 << 8 * (5 - len(parts)):
+        return None
+    return IPv4Address(sum(number << 8 * (3 - place) for place, number in enumerate(leading)) + last)
+
+
+def _read_number(text: str) -> int:
+    """In C's notation."""
+    if text.startswith("0x"):
+        return int(text, 16)
+    return int(text, 8 if text.startswith("0") else 10)
 
 
 def special(address: Address) -> str | None:

@@ -10,6 +10,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from flowscale.settings.base import GIB, MIB, Bytes, Count, Group, Listed, NotEmpty
 
+ADMIN_KEY_CHARACTERS = 32
+"""At least, of FLOWSCALE_ADMIN_KEY: 192 bits, where base64 writes down chance."""
+
 
 class GatewaySettings(Group):
     """The HTTP gateway."""
@@ -60,10 +63,19 @@ class GatewaySettings(Group):
     admin_key: SecretStr | None = Field(
         None,
         alias="FLOWSCALE_ADMIN_KEY",
-        min_length=32,
         description="A key that is always good for everything, of 32 characters at least: make it, do not choose it "
         "(`openssl rand -base64 33`). Unset: keys made by `flowscale keys create --scope admin` alone open /admin.",
     )
+
+    @field_validator("admin_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value) < ADMIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"must have at least {ADMIN_KEY_CHARACTERS} characters, not {len(value)}; do not choose it, make it: "
+                "openssl rand -base64 33"
+            )
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -1,5 +1,7 @@
 """What is told of a fault of the queue's server: what happened, why, and what to do. Pure.
 
+Where the server is, and which settings lead there, is for whoever runs the service; strangers get a sentence of less.
+
 No text of the server, the network or the library is repeated, as it may hold a secret or a client's data: only known
 words are looked for in it.
 """
@@ -23,6 +25,12 @@ from redis.exceptions import (
 )
 
 from flowscale.errors import FlowScaleError, QueueFull, QueueUnavailable
+
+AWAY = "The queue cannot be used now. Try again in a few seconds; the log of this service says why."
+"""To strangers, whatever is wrong with the server."""
+
+FULL = "The queue takes no more jobs now: its server has no room. Try again later; the log of this service says more."
+"""Likewise of one that is full."""
 
 
 class Demoted(ConnectionError):
@@ -57,14 +65,19 @@ def as_fault(error: RedisError | OSError, where: str) -> FlowScaleError:
     """The error to raise instead; `where` names the server, as `describe` does."""
     server = f"The queue's server at {where}"
     if isinstance(error, OutOfMemoryError) or _first_word(error) == "OOM":
-        return QueueFull(f"{server} is full: its memory is used up; try again later, or raise its maxmemory.")
+        sentence = f"{server} is full: its memory is used up; try again later, or raise its maxmemory."
+        return QueueFull(sentence, public=FULL)
+    return QueueUnavailable(f"{server} {_what_it_did(error, over_tls=where.startswith('rediss'))}.", public=AWAY)
+
+
+def _what_it_did(error: RedisError | OSError, *, over_tls: bool) -> str:
     word = _word_of(error)
     if word in _BY_WORD:
-        return QueueUnavailable(f"{server} {_BY_WORD[word]}.")
+        return _BY_WORD[word]
     if isinstance(error, ResponseError):
         named = f" ({word})" if word else ""
-        return QueueUnavailable(f"{server} refused a command{named}; is it Redis 7 or Valkey? Its log may say more.")
-    return QueueUnavailable(f"{server} {_unreached(error, over_tls=where.startswith('rediss'))}.")
+        return f"refused a command{named}; is it Redis 7 or Valkey? Its log may say more"
+    return _unreached(error, over_tls=over_tls)
 
 
 def _word_of(error: BaseException) -> str:
