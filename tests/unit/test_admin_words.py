@@ -102,6 +102,24 @@ def test_a_timeline_tells_attempts_and_the_end_in_their_order() -> None:
     assert [entry.what for entry in timeline(ended, given_back)][-2:] == ["queued again", "ended in error"]
 
 
+def test_what_happens_in_one_millisecond_stands_in_its_order() -> None:
+    """A worker that waits takes up a retried job in the moment in which it is queued."""
+    failed = a_job().start("e1", "w-1", START_MS + 10).fail(Failure("X", "no"), START_MS + 20, RetryPolicy(), 0)
+    again = failed.retry().start("e2", "w-1", START_MS + 90).fail(Failure("X", "no"), START_MS + 95, RetryPolicy(), 0)
+    states = ("queued", 0), ("running", 10), ("error", 20), ("queued", 90), ("running", 90), ("error", 95)
+    events = [
+        Event(number, EventKind.STATE, START_MS + at, {"status": status})
+        for number, (status, at) in enumerate(states, 1)
+    ]
+    order = ["accepted", "started", "failed", "queued again", "started", "failed", "ended in error"]
+    assert [entry.what for entry in timeline(again, events)] == order
+    at_once = [replace(event, at_ms=START_MS) for event in events]
+    attempts = tuple(replace(attempt, started_ms=START_MS, ended_ms=START_MS) for attempt in again.attempts)
+    in_no_time = replace(again, attempts=attempts, completed_ms=START_MS)
+    assert [entry.what for entry in timeline(in_no_time, at_once)] == order
+    assert [entry.detail for entry in timeline(in_no_time, at_once)][4] == "attempt 2 on w-1"
+
+
 def test_an_address_is_shown_without_what_may_be_a_secret() -> None:
     shown = without_query("https://user:pw@files.example.com:8443/a/b.mp4?X-Amz-Signature=secret#part")
     assert shown == "https://files.example.com:8443/a/b.mp4"
