@@ -25,6 +25,7 @@ OPEN = {
     "GET /",
     "GET /admin/login",
     "GET /admin/login.css",
+    "GET /admin/login.json",
     "GET /admin/login.js",
     "GET /api/health",
     "GET /assets/{name:path}",

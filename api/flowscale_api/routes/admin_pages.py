@@ -14,6 +14,7 @@ from flowscale_api.deps import Parts
 from flowscale_api.files.page_files import page_files, with_origins
 from flowscale_api.jobs.views import known_job_id
 from flowscale_api.links import outputs_elsewhere
+from flowscale_api.schemas import Fine, json_answer
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -28,6 +29,10 @@ QUEUE_POLICY = (
 from which outputs are served."""
 
 router = APIRouter(include_in_schema=False)
+
+
+class LoginState(Fine):
+    logged_in: bool
 
 
 @router.get("/admin", dependencies=[Depends(ADMIN_PAGE)])
@@ -62,6 +67,12 @@ async def asset(request: Request, name: str) -> Response:
 @router.get("/admin/login", dependencies=[Depends(OPEN_TO_ALL)])
 async def login_page() -> Response:
     return _file("login.html", "text/html")
+
+
+@router.get("/admin/login.json", dependencies=[Depends(OPEN_TO_ALL)])
+async def login_state(request: Request, gateway: Parts) -> Response:
+    """What the login page asks first: whether whoever opens it needs it."""
+    return json_answer(LoginState(logged_in=await gateway.gate.is_looker(request)))
 
 
 @router.get("/admin/login.css", dependencies=[Depends(OPEN_TO_ALL)])
