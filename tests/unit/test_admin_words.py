@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from flowscale.errors import InvalidOptions
 from flowscale.jobs import Failure, Job, JobState, RetryPolicy
 from flowscale.queues.base import Event, EventKind
-from flowscale.queues.finding import WORD_LENGTH, WORDS_ASKED, WORDS_KEPT, Wanted, card_of, needles_of, read_question
+from flowscale.queues.finding import (
+    WORD_LENGTH,
+    WORDS_ASKED,
+    WORDS_KEPT,
+    Wanted,
+    card_of,
+    needles_of,
+    read_question,
+    title_of,
+)
 from flowscale.queues.history import POINTS, Point, Sample, points
 from flowscale.queues.told import FACTS_BYTES, Facts, from_json, to_json
 from flowscale.testing import START_MS, a_job
@@ -22,6 +32,23 @@ from flowscale_worker.describing import Describer, probe_of
 from flowscale_worker.source import Picture, Sound, SourceInfo
 
 names = st.text(max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("spec", "title"),
+    [
+        ({"outputName": "holiday", "sources": [{"key": "uploads/ab/bikes.mp4"}]}, "holiday"),
+        ({"sources": [{"key": "uploads/ab/bikes#1.mp4"}, {"key": "uploads/cd/other.mp4"}]}, "bikes#1.mp4"),
+        ({"outputName": "", "sources": [{"url": "https://h.example/a/b.mov?X-Amz-Signature=s/x#y"}]}, "b.mov"),
+        ({"sources": [{"url": "https://h.example/"}]}, None),
+        ({"sources": [{"key": 7}]}, None),
+        ({"sources": []}, None),
+        ({}, None),
+    ],
+)
+def test_a_job_is_called_by_its_label_or_its_source(spec: dict[str, Any], title: str | None) -> None:
+    assert title_of(spec) == title
+    assert title is None or finds(title.upper(), a_job(spec=spec))
 
 
 def finds(question: str, job: Job) -> bool:
