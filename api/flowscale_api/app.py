@@ -29,6 +29,7 @@ from flowscale_api.admin.overview import Overviews
 from flowscale_api.deps import Gateway
 from flowscale_api.description.document import TITLE, document
 from flowscale_api.health.readiness import Readiness
+from flowscale_api.jobs.standstill import Standstill
 from flowscale_api.jobs.submissions import IDEMPOTENCY_KEY
 from flowscale_api.links import outputs_elsewhere
 from flowscale_api.routes import ROUTERS, admin_pages
@@ -73,6 +74,7 @@ def create_app(
         clock=clock,
         readiness=readiness,
         gate=Gate(access or MemoryAccessStore(clock), settings.gateway, trust_loopback),
+        standstill=Standstill(queue, clock),
         overviews=Overviews(queue, readiness, clock, read_only=settings.gateway.admin_read_only),
         started=clock.monotonic(),
         webhooks=settings.webhooks,

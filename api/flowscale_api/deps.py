@@ -16,6 +16,7 @@ from flowscale.uploads.base import UploadLedger
 from flowscale_api.access.gate import Gate
 from flowscale_api.admin.overview import Overviews
 from flowscale_api.health.readiness import Readiness
+from flowscale_api.jobs.standstill import Standstill
 from flowscale_api.wire.figures import OwnFigures
 
 
@@ -31,6 +32,7 @@ class Gateway:
     clock: Clock
     readiness: Readiness
     gate: Gate
+    standstill: Standstill  # one for all who wait
     overviews: Overviews  # one for all pages that are open
     started: float
     webhooks: WebhookSettings

@@ -1,4 +1,5 @@
-"""From an error to an answer: {"ok": false, "error": {code, message, details?}}, whatever went wrong and where."""
+"""From an error to an answer: {"ok": false, "error": {code, message, details?}}, whatever went wrong and where. Only a
+browser that opens an address below /admin is answered by a page (error_pages.py)."""
 
 from __future__ import annotations
 
@@ -24,13 +25,25 @@ from flowscale.errors import (
 )
 from flowscale.validation import MAX_FAULTS, json_path
 from flowscale_api.access.callers import is_admin
+from flowscale_api.error_pages import error_page, is_wanted
 from flowscale_api.schemas import ErrorBody, Problem, json_answer
 
 
 def problem(error: FlowScaleError, headers: Mapping[str, str] | None = None, *, whole: bool = False) -> Response:
     """The answer to a request that met this error; `whole`: to whoever runs the service."""
-    extra = dict(headers or {}) | retry_after(error) | _challenge(error)
-    return json_answer(Problem(error=error_body(error, whole=whole)), status=error.status, headers=extra)
+    body = Problem(error=error_body(error, whole=whole))
+    return json_answer(body, status=error.status, headers=_headers(error, headers))
+
+
+def answer_to(request: Request, error: FlowScaleError, headers: Mapping[str, str] | None = None) -> Response:
+    """Likewise, as far as who asks may know it; as a page where a browser wants one."""
+    if is_wanted(request):
+        return error_page(request, error, _headers(error, headers))
+    return problem(error, headers, whole=is_admin(request))
+
+
+def _headers(error: FlowScaleError, headers: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(headers or {}) | retry_after(error) | _challenge(error)
 
 
 def retry_after(error: FlowScaleError) -> dict[str, str]:
@@ -52,9 +65,10 @@ def error_body(error: FlowScaleError, *, whole: bool = False) -> ErrorBody:
     return ErrorBody(code=error.code, message=error.message if whole else error.public, details=details)
 
 
-def internal() -> Response:
+def internal(request: Request) -> Response:
     """The answer to a bug: it says nothing of the inside; the log has the traceback under the request id."""
-    return problem(Internal("The server made a mistake. Its log tells more under this answer's X-Request-Id."))
+    mistake = Internal("The server made a mistake. Its log tells more under this answer's X-Request-Id.")
+    return answer_to(request, mistake)
 
 
 def install(app: FastAPI) -> None:
@@ -73,7 +87,7 @@ def note_fault(request: Request, error: FlowScaleError) -> None:
 async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError | ServiceError):
         note_fault(request, error)
-        return problem(error, whole=is_admin(request))
+        return answer_to(request, error)
     raise error  # a RenderError, LeaseLost or the like belongs to workers: here it is a bug
 
 
@@ -97,7 +111,7 @@ async def _of_the_router(request: Request, error: Exception) -> Response:
         raise error
     where = f"{request.method} {request.url.path[:200]}"
     if error.status_code == NotFound.status:
-        return problem(NotFound(f"There is nothing at {where}. GET /docs lists what there is."))
+        return answer_to(request, NotFound(f"There is nothing at {where}. GET /docs lists what there is."))
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(sorted(_methods(request)))
         return problem(MethodNotAllowed(f"{where} is not possible; allowed: {allowed}."), {"Allow": allowed})

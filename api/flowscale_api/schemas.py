@@ -178,6 +178,13 @@ class Accepted(Fine):
     estimated_wait_ms: int | SkipJsonSchema[None] = absent("Absent until a render has ended to go by.")
 
 
+class WaitsFor(StrEnum):
+    """What a queued job waits for beside its turn."""
+
+    RESUME = "resume"  # the queue is paused
+    WORKER = "worker"  # no worker that can render has been heard
+
+
 class JobError(Shape):
     code: str
     message: str
@@ -196,6 +203,7 @@ class JobFacts(Shape):
     """A job as clients see it."""
 
     job_id: str
+    label: str | SkipJsonSchema[None] = absent("What it is called: its outputName, else its source's file name.")
     status: Status
     progress_pct: int = Field(description="Never falls; 100 only when the output is published.", ge=0, le=100)
     logs_tail: list[str] = Field(description="The last lines of the job's log, newest last.")
@@ -211,6 +219,10 @@ class JobFacts(Shape):
     project_id: str | SkipJsonSchema[None] = absent()
     cancel_requested: bool
     queue_position: int | SkipJsonSchema[None] = absent("While queued; from 1.")
+    waits_for: WaitsFor | SkipJsonSchema[None] = absent(
+        "While queued, when nothing will start it as things are: `resume`, the queue is paused; `worker`, none that "
+        "can render is there."
+    )
     attempts: list[JobAttempt]
 
 

@@ -57,7 +57,8 @@ def run_service(*, page: bool, port: int | None) -> None:
     traces = tracing.running(settings.tracing, "flowscale", SystemClock())
     with _SignalsHeard() as signals, traces, one_process(settings, page=page) as server:
         if page:
-            errors.print(f"\n  FlowScale is at {server.url}\n  Files are in {settings.storage.dir.absolute()}")
+            errors.print(f"\n  FlowScale is at {server.url}\n  Its queue is at {server.url}/admin/queues")
+            errors.print(f"  Files are in {settings.storage.dir.absolute()}")
             errors.print("  Ctrl-C ends it, and forgets the jobs that wait or run.\n")
         signals.run(server)
 

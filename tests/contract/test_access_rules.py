@@ -26,6 +26,7 @@ LOOKED_AT = (
     "/admin/login",
     "/admin/login.css",
     "/admin/login.js",
+    "/admin/login.json",
     "/api/health",
     "/assets/{name:path}",
     "/admin/assets/{name:path}",

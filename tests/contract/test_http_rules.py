@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from contract.gateway_calls import (
     fail_next,
 )
 from contract.gateway_server import MP4, Running, error_of, eventually, fields, running
+from flowscale.clocks import SystemClock
 from flowscale.jobs import Failure, RetryPolicy
 from flowscale.queues.base import QueuePolicy
-from flowscale.testing import a_failure
+from flowscale.testing import a_failure, a_report
+from flowscale_api.description.reference import TAGS
 
 
 def test_every_fault_is_named_with_its_path(shared: Running) -> None:
@@ -228,6 +231,19 @@ def test_head_is_answered_as_get_without_a_body(shared: Running, path: str) -> N
     assert refused.headers["allow"] == "GET, HEAD"
 
 
+def test_queued_job_says_what_it_waits_for_beside_its_turn(fresh: Running) -> None:
+    """A frontend that knows nothing of it finds all that it knows."""
+    job_id = fresh.execute()["jobId"]
+
+    def waits_for() -> Any:
+        return fields(fresh.http.get(f"/api/jobs/{job_id}")).get("waitsFor")
+
+    assert waits_for() == "worker"
+    assert [job["waitsFor"] for job in fields(fresh.http.get("/api/jobs"))["jobs"]] == ["worker"]
+    fresh.queue.report(replace(a_report(), at_ms=SystemClock().now_ms()))
+    assert eventually(lambda: waits_for() is None)
+
+
 def test_reference_page_loads_nothing_from_anywhere(shared: Running) -> None:
     answer = shared.http.get("/docs")
     assert answer.status_code == 200
@@ -235,7 +251,11 @@ def test_reference_page_loads_nothing_from_anywhere(shared: Running) -> None:
     assert "http://" not in answer.text
     assert "<script" not in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    assert fields(shared.http.get("/openapi.json"))["openapi"].startswith("3.1")
+    described = fields(shared.http.get("/openapi.json"))
+    assert described["openapi"].startswith("3.1")
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
+    assert {operation["tags"][0] for operation in operations} == set(TAGS)
+    assert all(f'<section id="{operation["operationId"]}">' in answer.text for operation in operations)
 
 
 def sources_of_next(gateway: Running) -> Any:

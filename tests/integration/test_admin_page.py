@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fault_proxy import FaultProxy
+from flowscale.origins import Origin
 from integration.accessibility import Axe
 from integration.admin_site import (
     RENDERED_MS,
@@ -22,6 +23,7 @@ from integration.admin_site import (
     expect_live,
     expect_state,
     open_job,
+    press,
     row,
 )
 from integration.leased import Stage
@@ -49,7 +51,7 @@ def test_queue_without_jobs_and_workers_says_so(site: AdminSite, browser: Browse
         expect_live(page)
         expect(page.locator("#jobs")).to_contain_text("No jobs yet.")
         expect(page.locator("#workers")).to_contain_text("No worker reports.")
-        expect(page.locator("#hour-words")).to_contain_text(re.compile("0 came|Nothing was read"))
+        expect(page.locator("#hour-words")).to_contain_text(re.compile("0 jobs came|Nothing was read"))
         expect(page.get_by_role("button", name="Retry all failed")).to_be_disabled()
         page.get_by_role("link", name="Failed").click()
         expect(page.locator("#jobs")).to_contain_text("No job is failed.")
@@ -103,10 +105,16 @@ def test_page_of_a_job_follows_it_to_its_output(site: AdminSite, browser: Browse
             }"""
         )
         assert height == 180
+        for fact in ("Accepted", "Started", "Ended"):
+            expect(page.get_by_role("region", name="Facts")).to_contain_text(
+                re.compile(rf"{fact}\d{{1,2}} [A-Z][a-z]+ 20\d\d, \d\d:\d\d:\d\d [A-Z]")
+            )
         asked = page.locator("section", has=page.get_by_role("heading", name="Asked for"))
         expect(asked).to_contain_text(re.compile("320.{3}180"))
         expect(asked).to_contain_text("0 s to 6 s")
-        expect(page.locator("section", has=page.get_by_role("heading", name="Source"))).to_contain_text("h264")
+        expect(page.locator("section", has=page.get_by_role("heading", name="Source"))).to_contain_text(
+            re.compile("FileMP4, .*h264")
+        )
         expect(page.locator(".timeline li").first).to_contain_text("Accepted")
         expect(page.locator(".timeline li").last).to_contain_text("Done")
         expect(page.locator(".attempts li")).to_contain_text("Succeeded")
@@ -132,11 +140,16 @@ def test_page_of_a_failed_job_shows_every_attempt(site: AdminSite, browser: Brow
         expect(why).to_contain_text("INVALID_MEDIA")
         expect(why).to_contain_text("a retry will not help")
         expect(page.locator(".attempts li")).to_contain_text("INVALID_MEDIA")
+        message = site.ended(job_id)["error"]["message"]
+        assert page.locator("main").inner_text().count(message) == 1  # said once
+        expect(page.locator("#hour-words")).to_be_hidden()
         assert axe.grave_findings(page) == []
         expect_no_sideways_scroll(page)
         page.get_by_role("link", name="← Jobs").click()
         expect(page.get_by_role("link", name="Failed")).to_have_attribute("aria-current", "true")
         expect(row(page, "no-film")).to_contain_text("INVALID_MEDIA", timeout=SOON_MS)
+        expect(row(page, "no-film")).to_contain_text(message)
+        expect(page.locator("#hour-words")).to_contain_text("1 job came, 0 ended well, 1 in error", timeout=SOON_MS)
 
 
 def test_attempts_keep_their_own_logs(site: AdminSite, browser: Browser) -> None:
@@ -148,6 +161,27 @@ def test_attempts_keep_their_own_logs(site: AdminSite, browser: Browser) -> None
         expect(page.locator(".attempts li")).to_contain_text("the bucket refused")
         expect(page.get_by_role("region", name="Log of attempt 1")).to_have_text("first words\nlast words")
         expect(page.get_by_role("button", name="Promote")).to_be_visible()
+
+
+def test_job_is_called_by_its_source_where_it_has_no_label(site: AdminSite, browser: Browser) -> None:
+    job_id = site.frontend.execute(site.site.source, trim={"start": 0, "end": 1})
+    name = site.site.source.rpartition("/")[2]
+    assert site.frontend.job(job_id)["label"] == name
+    with site.visit(browser, f"queues?q={name}") as seen:
+        page = seen.page
+        open_job(page, name)
+        dialog = press(page, "Cancel")
+        expect(dialog).to_contain_text(f"“{name}”")
+
+
+def test_job_leads_to_its_trace(site: AdminSite, browser: Browser) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    traced = site.put("traced", origin=Origin.read("abc", f"00-{trace}-b7ad6b7169203331-01", None))
+    other = site.put("not traced")
+    assert site.frontend.http.get(f"/api/admin/jobs/{other}").json()["traceId"] is None
+    with site.visit(browser, f"queues?job={traced}") as seen:
+        expect_job(seen.page, "traced")
+        expect(seen.page.get_by_role("region", name="Facts")).to_contain_text(f"Trace{trace}")
 
 
 def test_jobs_are_found_by_all_they_are_known_by(site: AdminSite, browser: Browser, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
+from integration.accessibility import Axe
 from integration.admin_site import SOON_MS, AdminSite, expect_live, log_in
 from integration.browser import visit
 from integration.leased import Stage
@@ -48,7 +49,7 @@ def test_login_leads_on_to_what_was_asked_for(site: AdminSite, browser: Browser)
         expect(seen.page.get_by_role("searchbox")).to_have_value("wanted")
 
 
-def test_revoked_key_ends_the_page_at_the_login(site: AdminSite, browser: Browser) -> None:
+def test_revoked_key_ends_the_page_at_the_login(site: AdminSite, browser: Browser, axe: Axe) -> None:
     made = json.loads(keys(site, "create", "night shift", "--scope", "admin", "--json"))
     with visit(browser, f"{site.url}/admin/queues?state=error") as seen:
         page = seen.page
@@ -57,7 +58,12 @@ def test_revoked_key_ends_the_page_at_the_login(site: AdminSite, browser: Browse
         expect(page.locator("#who")).to_have_text("night shift")
         keys(site, "revoke", made["id"])
         site.ask("news")  # the stream is asked at each event whether it may go on
-        expect(page).to_have_url(f"{site.url}/admin/login?next=queues%3Fstate%3Derror", timeout=SOON_MS)
+        expect(page).to_have_url(f"{site.url}/admin/login?next=queues%3Fstate%3Derror&ended=yes", timeout=SOON_MS)
+        expect(page.get_by_role("status")).to_contain_text("Your login has ended")
+        assert axe.grave_findings(page) == []
+        page.goto(f"{site.url}/admin/queues")  # the dead login's cookie comes with it
+        expect(page).to_have_url(f"{site.url}/admin/login?next=queues&ended=yes")
+        page.goto(f"{site.url}/admin/queues?state=error")
         log_in(page)
         expect(page).to_have_url(f"{site.url}/admin/queues?state=error")
 
@@ -70,6 +76,7 @@ def test_logging_out_ends_it_for_good(site: AdminSite, browser: Browser) -> None
         expect(page).to_have_url(f"{site.url}/admin/login", timeout=SOON_MS)
         page.goto(f"{site.url}/admin/queues")
         expect(page).to_have_url(f"{site.url}/admin/login?next=queues")
+        expect(page.get_by_role("status")).to_be_hidden()  # nothing was lost
 
 
 def test_job_is_followed_where_the_render_api_asks_for_keys(stage: Stage, browser: Browser) -> None:
@@ -80,3 +87,16 @@ def test_job_is_followed_where_the_render_api_asks_for_keys(stage: Stage, browse
             page = seen.page
             expect(page.locator(".state.big")).to_have_text("Done", timeout=90_000)
             page.wait_for_function("() => document.querySelector('video').readyState >= 1", timeout=SOON_MS)
+
+
+def test_key_that_may_not_is_told_so_in_plain_words(site: AdminSite, browser: Browser, axe: Axe) -> None:
+    made = json.loads(keys(site, "create", "shop", "--scope", "render", "--json"))
+    with visit(browser, f"{site.url}/admin/login") as seen:
+        page = seen.page
+        page.get_by_label("Admin key", exact=True).fill(made["key"])
+        page.get_by_role("button", name="Log in").click()
+        fault = page.get_by_role("alert")
+        expect(fault).to_contain_text("it needs the scope admin", timeout=SOON_MS)
+        expect(fault.locator("code")).to_have_text("admin")
+        assert "`" not in fault.inner_text()
+        assert axe.grave_findings(page) == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from integration.accessibility import Axe
 from integration.admin_site import (
@@ -31,6 +33,10 @@ def site(stage: Stage) -> Iterator[AdminSite]:
         yield made
 
 
+def facts(page: Page) -> Locator:
+    return page.get_by_role("region", name="Facts")
+
+
 def test_failed_job_is_retried(site: AdminSite, browser: Browser, axe: Axe) -> None:
     site.ask("unlucky")
     job_id = site.fail("DISK_FULL", "no room is left")
@@ -40,11 +46,21 @@ def test_failed_job_is_retried(site: AdminSite, browser: Browser, axe: Axe) -> N
         expect(dialog).to_contain_text("queued again")
         assert axe.grave_findings(page) == []
         dialog.get_by_role("button", name="Retry the job").click()
-        expect(page.locator("#notice")).to_contain_text("“unlucky” waits again", timeout=SOON_MS)
+        expect(page.locator("#notice")).to_contain_text("“unlucky” was queued again", timeout=SOON_MS)
         expect_state(page, "Waiting")
+        expect(facts(page)).not_to_contain_text("Waited")
+        expect(page.locator(".timeline li").last).to_contain_text("Queued again")
         site.fleet()
         expect_state(page, "Done", RENDERED_MS)
+        expect(page.locator("#notice")).to_be_hidden()  # what it said is overtaken
         expect(page.locator(".attempts li")).to_have_count(2)
+        assert [words.split("\n")[-1] for words in page.locator(".timeline .what").all_inner_texts()] == [
+            *("Accepted", "Started", "Failed", "Queued again", "Started", "Done")
+        ]
+        job = site.frontend.http.get(f"/api/admin/jobs/{job_id}").json()
+        queued = next(each["at"] for each in job["timeline"] if each["what"] == "queued again")
+        waited = datetime.fromisoformat(job["startedAt"]) - datetime.fromisoformat(queued)
+        expect(facts(page)).to_contain_text(f"Waited{waited.total_seconds():.1f} s")
     assert site.ended(job_id)["status"] == "done"
 
 
@@ -57,9 +73,10 @@ def test_waiting_and_running_jobs_are_cancelled(site: AdminSite, browser: Browse
         page = seen.page
         for label in ("waits", "runs"):
             open_job(page, label)
-            confirm(page, "Cancel", "Cancel the job")
+            press(page, "Cancel").get_by_role("button", name="Cancel the job").click()
             expect_state(page, "Cancelled", RENDERED_MS)
             page.get_by_role("link", name="← Jobs").click()
+            expect(page.locator("#notice")).to_be_hidden()  # it spoke of what is not looked at any more
         expect(row(page, "runs")).to_contain_text("Cancelled", timeout=SOON_MS)
     for job_id in (running, waiting):
         assert site.ended(job_id)["error"]["code"] == "CANCELLED"
@@ -79,6 +96,9 @@ def test_done_job_is_removed_with_its_output(site: AdminSite, browser: Browser) 
         assert site.frontend.job(job_id)["status"] == "done"
         confirm(page, "Remove", "Remove the job")
         expect(page.locator("#jobs")).to_contain_text("No jobs yet.", timeout=SOON_MS)
+        expect(page.locator("#notice")).to_contain_text("“to-be-forgotten” was removed")
+        page.get_by_role("link", name="Failed").click()
+        expect(page.locator("#notice")).to_be_hidden()
     assert site.frontend.http.get(f"/api/jobs/{job_id}").status_code == 404
     until(lambda: not site.site.outputs(job_id), "the output to be deleted")
 
@@ -104,9 +124,10 @@ def test_failed_jobs_are_retried_together(site: AdminSite, browser: Browser, axe
         expect_live(page)
         dialog = press(page, "Retry all failed")
         expect(dialog.get_by_label("Error code")).to_have_value("DISK_FULL")
+        expect(dialog.get_by_role("button", name="Go back")).to_be_focused()  # much at once is not one key away
         assert axe.grave_findings(page) == []
         dialog.get_by_role("button", name="Retry failed jobs").click()
-        expect(page.locator("#notice")).to_contain_text("2 failed jobs wait again.", timeout=SOON_MS)
+        expect(page.locator("#notice")).to_contain_text("2 failed jobs were queued again.", timeout=SOON_MS)
         expect(count_of(page, "Failed")).to_have_text("1", timeout=SOON_MS)
         expect(count_of(page, "Waiting")).to_have_text("2")
 
@@ -115,7 +136,12 @@ def test_queue_is_paused_and_resumed(site: AdminSite, browser: Browser, axe: Axe
     with site.visit(browser) as seen:
         page = seen.page
         expect_live(page)
-        confirm(page, "Pause queue", "Pause the queue")
+        dialog = press(page, "Pause queue")
+        expect(dialog.get_by_role("button", name="Go back")).to_be_focused()
+        pause = dialog.get_by_role("button", name="Pause the queue")
+        expect(pause).not_to_have_class(re.compile("grave"))  # it can be undone
+        pause.click()
+        expect(dialog).to_be_hidden(timeout=SOON_MS)
         expect(page.locator("#paused")).to_contain_text("Paused", timeout=SOON_MS)
         assert axe.grave_findings(page) == []
         job_id = site.ask("patient")

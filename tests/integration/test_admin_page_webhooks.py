@@ -24,6 +24,10 @@ def test_webhook_is_sent_again_from_the_page(stage: Stage, browser: Browser) -> 
             expect_job(page, "announced")
             webhooks = page.get_by_role("region", name="Webhooks")
             expect(webhooks).to_contain_text("last answer 500", timeout=SOON_MS)
+            # Who receives it is told, and nothing of the address that may be a token.
+            expect(webhooks.locator(".host")).to_have_text(HOST)
+            assert "/" not in webhooks.locator(".host").inner_text()
+            assert page.get_by_role("button", name=re.compile(f"^Send again: .* to {re.escape(HOST)}$")).count() == 1
             expect(webhooks).to_contain_text(HOSTILE.decode())
             page.get_by_role("button", name=re.compile("^Send again")).click()
             page.get_by_role("dialog").get_by_role("button", name="Send it again").click()

@@ -57,6 +57,23 @@ def test_with_the_keyboard_alone(browser: Browser, server: Program, theme: str) 
         assert visited.origins() == {server.url}
 
 
+def test_the_page_asks_who_is_there_without_being_refused(browser: Browser, server: Program) -> None:
+    def refusals() -> int:
+        return server.log.read_text().count('"audit.refused"')
+
+    with visit(browser, f"{server.url}/docs") as visited:
+        page = visited.page
+        before = refusals()
+        with page.expect_response("**/admin/login.json") as asked:
+            page.goto(f"{server.url}/admin/login")
+        assert asked.value.json() == {"ok": True, "loggedIn": False}
+        assert refusals() == before
+        assert visited.complaints == []
+        page.goto(f"{server.url}/admin/queues")
+        expect(page).to_have_url(f"{server.url}/admin/login?next=queues")
+        assert refusals() == before + 1  # of the page that was asked for
+
+
 @pytest.mark.parametrize(
     ("following", "path"),
     [

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from fault_proxy import FaultProxy
+from integration.accessibility import Axe
 from integration.browser import Visit, visit
 from integration.processes import until
 from integration.program import Program
@@ -154,7 +156,7 @@ def test_refused_file_is_explained_in_the_servers_words(seen: Visit, tmp_path: P
     letter.write_text("Dear reader, this is no video.\n" * 40)
     page = seen.page
     choose(page, letter)
-    expect(page.get_by_text("This browser cannot play this file here.")).to_be_visible()
+    expect(page.get_by_text("This does not look like a video or a picture that can be rendered")).to_be_visible()
     with page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
         press_render(page)
 
@@ -457,3 +459,58 @@ def test_upload_that_is_lost_is_cancelled_too(far: Visit, line: FaultProxy, film
     expect(page.get_by_role("heading", name="Cancelled")).to_be_visible(timeout=SOON_MS)
     line.pass_through()
     until(lambda: not kept_of_uploads(dev_server) - kept, "the server to be told when it is back")
+
+
+def test_job_that_nothing_starts_is_said_to_wait_and_for_what(
+    browser: Browser, dev_server: Program, clips: Path
+) -> None:
+    with visit(browser, dev_server.url) as visited, httpx2.Client(base_url=dev_server.url) as http:
+        page = visited.page
+        token = {"X-CSRF-Token": http.get("/api/admin/session").json()["csrfToken"]}
+        http.post("/api/admin/queue/pause", headers=token).raise_for_status()
+        try:
+            choose(page, clips / "bigbuckbunny.mp4", length="5.31")
+            trim(page, "1", "2")
+            press_render(page)
+            expect(page.locator("#job-detail")).to_contain_text(
+                "The queue is paused: nothing starts until somebody resumes it.", timeout=SOON_MS
+            )
+            expect(page.get_by_role("progressbar", name="Progress")).to_be_hidden()
+        finally:
+            http.post("/api/admin/queue/resume", headers=token).raise_for_status()
+        expect_state(page, "done")
+
+
+def test_jobs_of_others_are_called_by_their_source(browser: Browser, dev_server: Program, clips: Path) -> None:
+    with httpx2.Client(base_url=dev_server.url, timeout=60) as http:
+        with (clips / "bikes.mp4").open("rb") as clip:
+            path = http.post("/api/upload", files={"file": ("bikes.mp4", clip)}).json()["filePath"]
+        http.post("/api/execute", json={"sourcePath": path, "trim": {"start": 500, "end": 501}}).raise_for_status()
+    with visit(browser, dev_server.url) as visited:
+        newest = visited.page.locator("#recent-list button").first
+        expect(newest).to_contain_text("Failed", timeout=RENDERED_MS)
+        expect(newest.locator(".name")).to_have_text("bikes.mp4")
+
+
+def test_page_and_program_lead_to_the_queue(seen: Visit, dev_server: Program) -> None:
+    assert f"Its queue is at {dev_server.url}/admin/queues" in dev_server.log.read_text()
+    seen.page.get_by_role("link", name="Queue", exact=True).click()
+    expect(seen.page).to_have_url(f"{dev_server.url.rstrip('/')}/admin/queues")
+    expect(seen.page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
+
+
+def test_reference_fits_every_screen_and_its_contents_lead_on(seen: Visit, dev_server: Program, axe: Axe) -> None:
+    page = seen.page
+    page.goto(f"{dev_server.url}/docs")
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    links = page.get_by_role("navigation", name="Contents").get_by_role("link")
+    assert links.count() == page.locator("section").count() > 30
+    dangling = (
+        "(links) => links.filter((link) => !document.getElementById(link.hash.slice(1))).map((link) => link.hash)"
+    )
+    assert links.evaluate_all(dangling) == []
+    links.filter(has_text="Render a timeline").click()
+    expect(page.locator("#executePlan")).to_be_in_viewport()
+    assert axe.grave_findings(page) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from flowscale.errors import InvalidOptions
 from flowscale.jobs import Failure, Job, JobState, RetryPolicy
 from flowscale.queues.base import Event, EventKind
-from flowscale.queues.finding import WORD_LENGTH, WORDS_ASKED, WORDS_KEPT, Wanted, card_of, needles_of, read_question
+from flowscale.queues.finding import (
+    WORD_LENGTH,
+    WORDS_ASKED,
+    WORDS_KEPT,
+    Wanted,
+    card_of,
+    needles_of,
+    read_question,
+    title_of,
+)
 from flowscale.queues.history import POINTS, Point, Sample, points
 from flowscale.queues.told import FACTS_BYTES, Facts, from_json, to_json
 from flowscale.testing import START_MS, a_job
@@ -22,6 +32,23 @@ from flowscale_worker.describing import Describer, probe_of
 from flowscale_worker.source import Picture, Sound, SourceInfo
 
 names = st.text(max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("spec", "title"),
+    [
+        ({"outputName": "holiday", "sources": [{"key": "uploads/ab/bikes.mp4"}]}, "holiday"),
+        ({"sources": [{"key": "uploads/ab/bikes#1.mp4"}, {"key": "uploads/cd/other.mp4"}]}, "bikes#1.mp4"),
+        ({"outputName": "", "sources": [{"url": "https://h.example/a/b.mov?X-Amz-Signature=s/x#y"}]}, "b.mov"),
+        ({"sources": [{"url": "https://h.example/"}]}, None),
+        ({"sources": [{"key": 7}]}, None),
+        ({"sources": []}, None),
+        ({}, None),
+    ],
+)
+def test_a_job_is_called_by_its_label_or_its_source(spec: dict[str, Any], title: str | None) -> None:
+    assert title_of(spec) == title
+    assert title is None or finds(title.upper(), a_job(spec=spec))
 
 
 def finds(question: str, job: Job) -> bool:
@@ -100,6 +127,24 @@ def test_a_timeline_tells_attempts_and_the_end_in_their_order() -> None:
     given_back = [Event(7, EventKind.STATE, START_MS + 6_500, {"status": "queued"})]
     ended = replace(job, state=JobState.ERROR, failure=Failure("CANCELLED", "cancelled"), completed_ms=START_MS + 7_000)
     assert [entry.what for entry in timeline(ended, given_back)][-2:] == ["queued again", "ended in error"]
+
+
+def test_what_happens_in_one_millisecond_stands_in_its_order() -> None:
+    """A worker that waits takes up a retried job in the moment in which it is queued."""
+    failed = a_job().start("e1", "w-1", START_MS + 10).fail(Failure("X", "no"), START_MS + 20, RetryPolicy(), 0)
+    again = failed.retry().start("e2", "w-1", START_MS + 90).fail(Failure("X", "no"), START_MS + 95, RetryPolicy(), 0)
+    states = ("queued", 0), ("running", 10), ("error", 20), ("queued", 90), ("running", 90), ("error", 95)
+    events = [
+        Event(number, EventKind.STATE, START_MS + at, {"status": status})
+        for number, (status, at) in enumerate(states, 1)
+    ]
+    order = ["accepted", "started", "failed", "queued again", "started", "failed", "ended in error"]
+    assert [entry.what for entry in timeline(again, events)] == order
+    at_once = [replace(event, at_ms=START_MS) for event in events]
+    attempts = tuple(replace(attempt, started_ms=START_MS, ended_ms=START_MS) for attempt in again.attempts)
+    in_no_time = replace(again, attempts=attempts, completed_ms=START_MS)
+    assert [entry.what for entry in timeline(in_no_time, at_once)] == order
+    assert [entry.detail for entry in timeline(in_no_time, at_once)][4] == "attempt 2 on w-1"
 
 
 def test_an_address_is_shown_without_what_may_be_a_secret() -> None:

@@ -100,6 +100,15 @@ class Gate:
                 )
         return _allowed(request, caller, Scope.ADMIN)
 
+    async def is_looker(self, request: Request) -> bool:
+        """Whether who asks needs no login, or no other. Nobody is refused by it. Raises QueueUnavailable."""
+        caller = await self._looker(request)
+        return caller is not None and Scope.ADMIN in caller.allowed
+
+    async def had_login(self, request: Request) -> bool:
+        """Whether the request comes with a login's cookie, be it good still or not."""
+        return session_in(request, await self.load_seals()) is not None
+
     async def holder(self, request: Request, token: str) -> Caller:
         """Whose key it is. Raises Unauthorized, TooManyAttempts."""
         read = read_token(token)

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -54,7 +54,8 @@ class _AdminPage(Rule):
         try:
             return await gateway.gate.admin(request)
         except Unauthorized as error:
-            raise LoginNeeded(login_address(request)) from error
+            ended = await gateway.gate.had_login(request)
+            raise LoginNeeded(login_address(request, ended=ended)) from error
 
 
 class _OneFile(Rule):
@@ -90,17 +91,18 @@ class LoginNeeded(Exception):
         self.location = location
 
 
-def login_address(request: Request) -> str:
+def login_address(request: Request, *, ended: bool = False) -> str:
     """The login page, relative to the page that was asked for: it holds below whatever prefix a proxy has put
-    before."""
+    before. `ended`: it says that a login was lost."""
     path = request.scope["path"]
     up = "../" * (path.count("/") - 1)
     wanted = path.removeprefix("/admin").lstrip("/")
-    if not wanted:
-        return f"{up}admin/login"
     query = request.scope.get("query_string", b"").decode("ascii", "replace")
-    following = quote(f"{wanted}?{query}" if query else wanted, safe="")
-    return f"{up}admin/login?next={following}"
+    words = {"next": f"{wanted}?{query}" if query else wanted} if wanted else {}
+    if ended:
+        words["ended"] = "yes"
+    address = f"{up}admin/login"
+    return f"{address}?{urlencode(words, quote_via=quote, safe='')}" if words else address
 
 
 def rule_of(route: Any) -> Rule | None:

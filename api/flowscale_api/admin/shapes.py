@@ -134,8 +134,9 @@ class AttemptView(Shape):
 
 class JobDetail(JobFacts, Fine):
     state: State
-    label: str | None
+    label: str | None = Field(description="What it is called: its output's name, else its source's.")
     worker: str | None
+    trace_id: str | None = Field(description="Of the request that asked for it; null where requests are not traced.")
     spec: dict[str, Any]
     sources: list[SourceView]
     timeline: list[TimelineEntry] = Field(description="Oldest first.")

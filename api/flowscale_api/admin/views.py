@@ -12,7 +12,7 @@ from flowscale.clocks import iso_utc
 from flowscale.jobs import Job, JobState
 from flowscale.queues.admin_view import AuditEntry
 from flowscale.queues.base import Event
-from flowscale.queues.finding import label_of
+from flowscale.queues.finding import title_of
 from flowscale.queues.history import Point
 from flowscale.queues.told import Facts, Told
 from flowscale.webhooks.deliveries import Delivery
@@ -51,7 +51,7 @@ def _row(gateway: Gateway, request: Request, job: Job, position: int | None) -> 
         status=Status(job.state.public),
         progress_pct=job.progress,
         project_id=job.project_id,
-        label=label_of(job.spec),
+        label=title_of(job.spec),
         priority=job.priority,
         created_at=iso_utc(job.created_ms),
         started_at=None if job.started_ms is None else iso_utc(job.started_ms),
@@ -78,7 +78,6 @@ async def job_detail(
     return JobDetail(
         **known,
         state=state_of(job.state),
-        label=label_of(job.spec),
         worker=job.worker,
         spec=_shown(dict(job.spec)),
         sources=_sources(job, facts),
@@ -96,7 +95,8 @@ async def job_detail(
             for attempt in job.attempts
         ],
         command=[list(command) for command in facts.commands] or None,
-        webhooks=[delivery_facts(delivery) for delivery in deliveries],
+        webhooks=[delivery_facts(delivery, gateway.webhooks) for delivery in deliveries],
+        trace_id=job.origin.trace_id,
     )
 
 

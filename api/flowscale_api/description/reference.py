@@ -12,14 +12,37 @@ from typing import Any
 from flowscale_api.description.options import option_rows
 
 STYLE = """
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 25%, transparent); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-section { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); padding: .75rem 0; }
-h2 { font: 600 1rem ui-monospace, monospace; margin: 0; overflow-wrap: anywhere; }
-h2 b { display: inline-block; min-width: 3.5rem; }
+body { overflow-wrap: anywhere; }
+h2 { margin: 2.5rem 0 .5rem; }
+section { border-top: 1px solid var(--line); padding: .75rem 0; }
+h3 { font: 600 1rem ui-monospace, monospace; margin: 0; }
+h3 b { display: inline-block; min-width: 3.5rem; }
 pre { overflow-x: auto; padding: .75rem; background: color-mix(in srgb, currentColor 7%, transparent); }
+table { border-collapse: collapse; }
 td { padding: 0 1rem .25rem 0; vertical-align: top; }
+td:first-child { min-width: 5.5rem; max-width: 22rem; }
+nav { columns: 20rem; column-gap: 2.5rem; margin: 1.5rem 0; padding: 1rem 0; border-block: 1px solid var(--line); }
+nav div { break-inside: avoid; padding-bottom: .75rem; }
+nav p, nav ul { margin: 0; padding: 0; list-style: none; }
+nav p { font-weight: 600; }
+nav li { padding: .125rem 0; font-size: .9375rem; }
+@media (max-width: 600px) {
+  td { display: block; max-width: none; padding: 0 0 .125rem; }
+  td + td { padding: 0 0 .5rem 1rem; }
+}
 """
+
+TAGS = {
+    "uploads": "Uploads",
+    "renders": "Renders",
+    "jobs": "Jobs",
+    "files": "Files",
+    "operation": "Operation",
+    "admin": "Administration",
+}
+"""The page's parts, in their order: the way of a clip first. A test holds them against the document's tags."""
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
@@ -30,11 +53,15 @@ POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'"
 def reference_page(document: dict[str, Any]) -> str:
     """The HTML page for an OpenAPI document."""
     info = document["info"]
+    parts = {tag: _with_tag(document, tag) for tag in TAGS}
+    contents = "\n".join(_contents(TAGS[tag], operations) for tag, operations in parts.items())
     sections = "\n".join(
-        section
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
-        for section in _section(document, method, path, operation)
+        line
+        for tag, operations in parts.items()
+        for line in (
+            f"<h2>{escape(TAGS[tag])}</h2>",
+            *(line for operation in operations for line in _section(document, *operation)),
+        )
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -44,14 +71,35 @@ def reference_page(document: dict[str, Any]) -> str:
 <style>{STYLE}</style>
 <h1>{escape(info["title"])} API {escape(info["version"])}</h1>
 <p>{_prose(info["description"])} For tools: <a href="openapi.json">openapi.json</a>.</p>
+<nav aria-label="Contents">
+{contents}
+</nav>
 {sections}
 </html>
 """
 
 
+def _with_tag(document: dict[str, Any], tag: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation of each that has this tag first."""
+    return [
+        (method, path, operation)
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if operation["tags"][0] == tag
+    ]
+
+
+def _contents(title: str, operations: list[tuple[str, str, dict[str, Any]]]) -> str:
+    lines = "".join(
+        f'<li><a href="#{escape(operation["operationId"])}">{escape(operation["summary"])}</a></li>'
+        for _, _, operation in operations
+    )
+    return f"<div><p>{escape(title)}</p><ul>{lines}</ul></div>"
+
+
 def _section(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f'<section id="{escape(operation["operationId"])}">'
-    yield f"<h2><b>{method.upper()}</b> {escape(path)}</h2>"
+    yield f"<h3><b>{method.upper()}</b> {escape(path)}</h3>"
     yield f"<p><strong>{escape(operation['summary'])}.</strong> {_prose(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
         yield _table([(f"{one['name']} ({one['in']})", one.get("description", "")) for one in parameters])

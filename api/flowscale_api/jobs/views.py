@@ -11,25 +11,29 @@ from flowscale.clocks import iso_utc
 from flowscale.errors import JobNotFound
 from flowscale.jobs import Job
 from flowscale.names import is_job_id
+from flowscale.queues.finding import title_of
 from flowscale_api.deps import Gateway
 from flowscale_api.links import public_url
-from flowscale_api.schemas import JobAnswer, JobAttempt, JobError, JobFacts, Status
+from flowscale_api.schemas import JobAnswer, JobAttempt, JobError, JobFacts, Status, WaitsFor
 
 
 async def job_answer(gateway: Gateway, request: Request, job: Job) -> JobAnswer:
-    positions = await _positions(gateway, [job])
-    return JobAnswer(**_facts(gateway, request, job, positions.get(job.id)))
+    positions, waits_for = await _places(gateway, [job])
+    return JobAnswer(**_facts(gateway, request, job, positions.get(job.id), waits_for))
 
 
 async def job_list(gateway: Gateway, request: Request, jobs: Sequence[Job]) -> list[JobFacts]:
-    positions = await _positions(gateway, jobs)
-    return [JobFacts(**_facts(gateway, request, job, positions.get(job.id))) for job in jobs]
+    positions, waits_for = await _places(gateway, jobs)
+    return [JobFacts(**_facts(gateway, request, job, positions.get(job.id), waits_for)) for job in jobs]
 
 
-def _facts(gateway: Gateway, request: Request, job: Job, position: int | None) -> dict[str, Any]:
+def _facts(
+    gateway: Gateway, request: Request, job: Job, position: int | None, waits_for: WaitsFor | None
+) -> dict[str, Any]:
     output = job.output
     return {
         "job_id": job.id,
+        "label": title_of(job.spec),
         "status": Status(job.state.public),
         "progress_pct": job.progress,
         "logs_tail": list(job.logs),
@@ -45,6 +49,7 @@ def _facts(gateway: Gateway, request: Request, job: Job, position: int | None) -
         "project_id": job.project_id,
         "cancel_requested": job.cancel_requested,
         "queue_position": position,
+        "waits_for": waits_for if _is_queued(job) else None,
         "attempts": [
             JobAttempt(
                 number=attempt.number,
@@ -59,10 +64,15 @@ def _facts(gateway: Gateway, request: Request, job: Job, position: int | None) -
     }
 
 
-async def _positions(gateway: Gateway, jobs: Sequence[Job]) -> Mapping[str, int | None]:
-    """Of the jobs that wait; one that ended and was retired since its record was read has none."""
-    waiting = [job.id for job in jobs if Status(job.state.public) is Status.QUEUED]
-    return await gateway.queue.positions(waiting) if waiting else {}
+async def _places(gateway: Gateway, jobs: Sequence[Job]) -> tuple[Mapping[str, int | None], WaitsFor | None]:
+    """Positions of the jobs that wait, and what all that wait do so for beside their turns; one that ended and was
+    retired since its record was read has no position."""
+    waiting = [job.id for job in jobs if _is_queued(job)]
+    return (await gateway.queue.positions(waiting), await gateway.standstill.waits_for()) if waiting else ({}, None)
+
+
+def _is_queued(job: Job) -> bool:
+    return Status(job.state.public) is Status.QUEUED
 
 
 def _maybe_time(milliseconds: int | None) -> str | None:

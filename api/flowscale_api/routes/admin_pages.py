@@ -15,6 +15,7 @@ from flowscale_api.files.page_files import page_files, with_origins
 from flowscale_api.jobs.views import known_job_id
 from flowscale_api.links import outputs_elsewhere
 from flowscale_api.routes.pages import LOOKS
+from flowscale_api.schemas import Fine, json_answer
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -29,6 +30,10 @@ QUEUE_POLICY = (
 from which outputs are served."""
 
 router = APIRouter(include_in_schema=False)
+
+
+class LoginState(Fine):
+    logged_in: bool
 
 
 @router.api_route("/admin", methods=LOOKS, dependencies=[Depends(ADMIN_PAGE)])
@@ -63,6 +68,12 @@ async def asset(request: Request, name: str) -> Response:
 @router.api_route("/admin/login", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
 async def login_page() -> Response:
     return _file("login.html", "text/html")
+
+
+@router.api_route("/admin/login.json", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])
+async def login_state(request: Request, gateway: Parts) -> Response:
+    """What the login page asks first: whether whoever opens it needs it."""
+    return json_answer(LoginState(logged_in=await gateway.gate.is_looker(request)))
 
 
 @router.api_route("/admin/login.css", methods=LOOKS, dependencies=[Depends(OPEN_TO_ALL)])

@@ -12,6 +12,7 @@ import { clearFaults, readForm, setClip, showFaults, wireForm } from "./form.js"
 import { watchHealth } from "./health.js";
 import { ABORTED, ApiError } from "./http.js";
 import * as card from "./job-card.js";
+import { isKeyHeld, mayAsk, wireKey } from "./key.js";
 import { labelFor, nameOf, remember } from "./names.js";
 import { refreshRecent, setCurrent, wireRecent } from "./recent.js";
 import { curlCommands, optionsOf } from "./request.js";
@@ -51,7 +52,7 @@ function requestOptions(/** @type {File} */ file) {
 function showCurl() {
   if (!clip) return;
   const { options } = requestOptions(clip.file);
-  byId("curl").textContent = curlCommands(location.origin, clip.file.name, filePathOf(clip.file), options);
+  byId("curl").textContent = curlCommands(location.origin, clip.file.name, filePathOf(clip.file), options, isKeyHeld());
 }
 
 async function render() {
@@ -63,6 +64,7 @@ async function render() {
     return;
   }
   clearFaults();
+  mayAsk();
   watchNothing();
   sending = new AbortController();
   byId("render").disabled = true;
@@ -205,6 +207,7 @@ async function cancel() {
     return;
   }
   card.showCancelling();
+  mayAsk();
   try {
     await api.cancel(jobId);
   } catch (error) {
@@ -217,6 +220,7 @@ async function cancel() {
 async function again() {
   if (!jobId) return render();
   const id = jobId;
+  mayAsk();
   try {
     const job = await api.retry(id);
     card.openCard(nameOf({ ...job, jobId: id }));
@@ -253,6 +257,10 @@ function wireCurl() {
 byId("form").addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();
   void render();
+});
+wireKey(() => {
+  showCurl();
+  void refreshRecent();
 });
 wireSource(onClip);
 wireForm(showCurl);

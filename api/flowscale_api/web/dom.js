@@ -24,6 +24,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Words of the server's, in which code stands in backticks. @param {string} text @returns {(Node|string)[]} */
+export const prose = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", { textContent: part }) : part));
+
 /** Say something to people who do not see the page; repeated words are not said again. @param {string} words */
 export function announce(words) {
   const announcer = byId("announcer");

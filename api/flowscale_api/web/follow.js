@@ -8,6 +8,7 @@
 
 import * as api from "./api.js";
 import { ApiError } from "./http.js";
+import { isKeyHeld } from "./key.js";
 
 const SILENCE_MS = 5000;
 const POLL_MS = 1000;
@@ -111,7 +112,7 @@ export function follow(jobId, listener) {
     wait();
   }
 
-  openStream();
+  if (!isKeyHeld()) openStream(); // an EventSource sends no key
   void read();
   return stop;
 }

@@ -1,7 +1,7 @@
 /** Whether the service can render: a quiet line in the header, a banner in words when it cannot. */
 
 import * as api from "./api.js";
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { ApiError } from "./http.js";
 
 const WHILE_WELL_MS = 20_000;
@@ -10,7 +10,9 @@ const WHILE_ILL_MS = 3000;
 /** @param {{ffmpeg: {version: string|null}, queueLength: number}} answer */
 function showWell({ ffmpeg, queueLength }) {
   const version = ffmpeg?.version ? `FFmpeg ${ffmpeg.version.split("-")[0]}` : "Ready"; // without the packager's suffix
-  byId("health").textContent = queueLength > 0 ? `${version} · ${queueLength} waiting` : version;
+  const waiting = queueLength > 0 ? `${queueLength} waiting` : "";
+  const parts = waiting ? [make("span", { className: "more", textContent: `${version} · ` }), waiting] : [version];
+  byId("health").replaceChildren(...parts);
   byId("health").dataset.well = "true";
   byId("banner").hidden = true;
 }

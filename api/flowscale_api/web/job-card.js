@@ -125,13 +125,22 @@ export function showJob(job) {
   show[job.status]?.(job);
 }
 
+/** What a queued job waits for beside its turn. */
+const HELD = {
+  resume: "The queue is paused: nothing starts until somebody resumes it.",
+  worker: "No worker is there: it starts when one comes.",
+};
+
 /** @param {import("./api.js").Job} job */
 function showQueued(job) {
   const place = job.queuePosition;
-  const words = place === undefined ? "Waiting for a worker" : place <= 1 ? "Next in line" : `Number ${place} in line`;
+  const turn = place === undefined ? "Waiting for a worker" : place <= 1 ? "Next in line" : `Number ${place} in line`;
+  const held = HELD[/** @type {keyof HELD} */ (job.waitsFor)];
+  const words = held ? `${turn}. ${held}` : turn;
   const last = job.attempts?.at(-1);
-  const why = last?.message ? `. The attempt before ended with: ${last.message}` : "";
+  const why = last?.message ? `${held ? "" : "."} The attempt before ended with: ${last.message}` : "";
   setState("queued", cancelling ? "Cancelling" : "Queued", words + why);
+  bar.hidden = Boolean(held); // nothing moves
   setBar(null);
 }
 

@@ -1,9 +1,7 @@
 /**
- * What a job is called here. The contract's job record carries no file name, so this browser remembers the names of
- * the clips it sent; jobs of others are called by their output's name, or by the end of their id.
+ * What a job is called here. This browser remembers the names of the clips it sent; jobs of others are called by their
+ * label, or by the end of their id.
  */
-
-import { webAddress } from "./dom.js";
 
 const KEY = "flowscale.names";
 const KEPT = 50;
@@ -35,8 +33,7 @@ export function remember(jobId, name) {
 export function nameOf(job) {
   const found = remembered().findLast(([jobId]) => jobId === job.jobId);
   if (found) return String(found[1]);
-  const last = webAddress(job.outputUrl)?.pathname.split("/").pop();
-  return last || `Render …${job.jobId.slice(-6)}`;
+  return job.label || `Render …${job.jobId.slice(-6)}`;
 }
 
 /** The label a clip's render is given: its own name without the extension. @param {string} fileName */

@@ -131,15 +131,17 @@ function audioOf(values) {
  * @param {string} fileName
  * @param {string|null} filePath what the upload answered; null before the upload
  * @param {Record<string, any>} options
+ * @param {boolean} asksForKey
  */
-export function curlCommands(origin, fileName, filePath, options) {
+export function curlCommands(origin, fileName, filePath, options, asksForKey) {
+  const key = asksForKey ? ` -H "Authorization: Bearer $FLOWSCALE_API_KEY"` : "";
   const form = `file=@"${fileName.replace(/[\\"]/g, "\\$&")}"`;
   const body = { sourcePath: filePath ?? "FILE_PATH", ...options };
   const lines = [
     filePath ? "# the file is uploaded already" : "# answers with the filePath for the second call",
-    `curl -F ${shellQuoted(form)} ${origin}/api/upload`,
+    `curl -F ${shellQuoted(form)}${key} ${origin}/api/upload`,
     "",
-    `curl ${origin}/api/execute -H 'Content-Type: application/json' \\`,
+    `curl ${origin}/api/execute${key} -H 'Content-Type: application/json' \\`,
     `  -d ${shellQuoted(JSON.stringify(body, null, 2))}`,
   ];
   return lines.join("\n");

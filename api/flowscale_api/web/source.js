@@ -1,6 +1,7 @@
 /** The chosen clip: picking and dropping it, its preview from this computer, what the browser can tell of it. */
 
-import { byId } from "./dom.js";
+import { announce, byId } from "./dom.js";
+import { BYTES_LOOKED_AT, mayBeTaken } from "./kinds.js";
 import { duration as lengthInWords, fileSize, pictureSize } from "./words.js";
 
 /**
@@ -20,6 +21,22 @@ const veil = byId("drop-veil");
 let clip = null;
 let address = "";
 
+const NOT_PLAYED = byId("preview-none").textContent;
+const NOT_TAKEN = "This does not look like a video or a picture that can be rendered, and will most likely be refused. MP4, WebM, MOV, AVI, MKV, JPEG, PNG and WebP are taken.";
+
+/** Say at once what the server would say after the upload. @param {File} file */
+async function look(file) {
+  let isFine = true;
+  try {
+    isFine = mayBeTaken(new Uint8Array(await file.slice(0, BYTES_LOOKED_AT).arrayBuffer()));
+  } catch {
+    return; // it cannot be read now: sending it will say why
+  }
+  if (isFine || clip?.file !== file) return;
+  byId("preview-none").textContent = NOT_TAKEN;
+  announce(NOT_TAKEN);
+}
+
 /** @param {File} file */
 function choose(file, /** @type {(clip: Clip) => void} */ onClip) {
   URL.revokeObjectURL(address);
@@ -28,6 +45,8 @@ function choose(file, /** @type {(clip: Clip) => void} */ onClip) {
   byId("source-name").textContent = file.name;
   byId("source-facts").textContent = fileSize(file.size);
   showPlayable(true);
+  byId("preview-none").textContent = NOT_PLAYED;
+  void look(file);
   preview.src = address;
   byId("drop").hidden = true;
   byId("stage").hidden = false;

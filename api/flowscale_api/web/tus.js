@@ -4,6 +4,7 @@
  */
 
 import { ABORTED, answerOf, ApiError, unreachable } from "./http.js";
+import { authorization, withKey } from "./key.js";
 
 const ADDRESS = "/api/uploads";
 const VERSION = { "Tus-Resumable": "1.0.0" };
@@ -15,12 +16,24 @@ export const stopped = () => new ApiError({ code: ABORTED, message: "The upload 
 const pathOf = (/** @type {string} */ id) => `${ADDRESS}/${encodeURIComponent(id)}`;
 
 /**
+ * @typedef {{headers?: Record<string, string>, body?: Blob, onSent?: (bytes: number) => void, signal?: AbortSignal}} How
+ */
+
+/**
  * @param {string} method
  * @param {string} path
- * @param {{headers?: Record<string, string>, body?: Blob, onSent?: (bytes: number) => void, signal?: AbortSignal}} [how]
+ * @param {How} [how]
  * @returns {Promise<XMLHttpRequest>} answered with a status below 400
  */
-function exchange(method, path, { headers = {}, body, onSent, signal } = {}) {
+const exchange = (method, path, how) => withKey(() => once(method, path, how));
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {How} [how]
+ * @returns {Promise<XMLHttpRequest>}
+ */
+function once(method, path, { headers = {}, body, onSent, signal } = {}) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(stopped());
@@ -49,7 +62,7 @@ function exchange(method, path, { headers = {}, body, onSent, signal } = {}) {
     });
     signal?.addEventListener("abort", stop);
     request.open(method, path);
-    for (const [name, value] of Object.entries({ ...VERSION, ...headers })) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries({ ...VERSION, ...authorization(), ...headers })) request.setRequestHeader(name, value);
     if (body) {
       request.upload.addEventListener("progress", (event) => {
         watch(SILENT_MS);

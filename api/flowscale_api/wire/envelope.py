@@ -9,6 +9,7 @@ import re
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowscale import logs, tracing
@@ -107,4 +108,4 @@ class LastResort:
             _log.exception("http.failed", "The request met a bug, or an answer broke off", error)
             if answered:
                 raise  # the server closes the connection: the client must not take half an answer for a whole one
-            await internal()(scope, receive, send)
+            await internal(Request(scope))(scope, receive, send)

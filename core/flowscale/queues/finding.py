@@ -1,9 +1,9 @@
 """What jobs are found by: the words of a job, and the words of a question. Pure.
 
-A job has a *card*: its words, each on a line of its own. They are the words of its project and of its label (the spec's
-output name), whole and in parts, in small letters; and, marked so that no question of a person can mean them, its
-project and the code it ended with, exactly as they are. A backend keeps the cards and changes them in the step that
-changes the job; lua/shared.lua adds and takes away the code in the same form.
+A job has a *card*: its words, each on a line of its own. They are the words of its project and of its title (the spec's
+output name, else its source's name), whole and in parts, in small letters; and, marked so that no question of a person
+can mean them, its project and the code it ended with, exactly as they are. A backend keeps the cards and changes them
+in the step that changes the job; lua/shared.lua adds and takes away the code in the same form.
 
 A word of a question means every job whose id, or one of whose words, begins with it. All words of a question must.
 """
@@ -31,6 +31,7 @@ PROJECT_MARK, CODE_MARK = "\x01p", "\x01c"
 """What the exact lines begin with. No other line holds a control character."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_SIGNED = re.compile(r"[?#].*", re.DOTALL)  # what follows an address's path often holds a signature
 _BETWEEN_PARTS = re.compile(r"[\W_]+")
 
 
@@ -78,6 +79,20 @@ def label_of(spec: Mapping[str, Any]) -> str | None:
     return label if isinstance(label, str) and label else None
 
 
+def title_of(spec: Mapping[str, Any]) -> str | None:
+    """What a job is called: its label, else the file name of its first source; None where neither is known."""
+    return label_of(spec) or _source_name(spec.get("sources"))
+
+
+def _source_name(sources: Any) -> str | None:
+    first = sources[0] if isinstance(sources, list | tuple) and sources else None
+    if not isinstance(first, Mapping):
+        return None
+    key, url = first.get("key"), first.get("url")
+    path = key if isinstance(key, str) else _SIGNED.sub("", url) if isinstance(url, str) else ""
+    return path.rpartition("/")[2] or None
+
+
 def card_of(job: Job) -> str:
     """The job's card, as it is now."""
     code = job.failure.code if job.state is JobState.ERROR and job.failure is not None else None
@@ -86,7 +101,7 @@ def card_of(job: Job) -> str:
 
 def first_card(job: Job) -> str:
     """The card without the code that the job ended with."""
-    words = dict.fromkeys((*_with_parts(job.project_id or ""), *_with_parts(label_of(job.spec) or "")))
+    words = dict.fromkeys((*_with_parts(job.project_id or ""), *_with_parts(title_of(job.spec) or "")))
     exact = [f"{mark}{_plain(text)}" for mark, text in _marked(job.project_id, None)]
     return "\n".join(("", *exact, *list(words)[:WORDS_KEPT], ""))
 

@@ -29,5 +29,9 @@ async def replay_webhook(request: Request, gateway: Parts, delivery_id: str) -> 
     """From now on, with all its tries, under the same webhook-id. One that waits is tried at once."""
     call = partial(gateway.queue.replay, delivery_id)
     return json_answer(
-        Replayed(delivery=delivery_facts(await audited(gateway, request, "replay-webhook", delivery_id, call)))
+        Replayed(
+            delivery=delivery_facts(
+                await audited(gateway, request, "replay-webhook", delivery_id, call), gateway.webhooks
+            )
+        )
     )

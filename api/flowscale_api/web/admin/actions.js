@@ -32,7 +32,7 @@ const retry = (job) => ({
   says: ["It is queued again with all its attempts, behind what waits now. Its error and its attempts so far stay on record."],
   yes: "Retry the job",
   perform: () => api.retry(job.jobId),
-  said: () => `Job ${named(job)} waits again.`,
+  said: () => `Job ${named(job)} was queued again.`,
 });
 
 /** @param {Target} job @returns {Action} */
@@ -44,7 +44,7 @@ const promote = (job) => ({
   ],
   yes: "Promote the job",
   perform: () => api.promote(job.jobId),
-  said: () => `Job ${named(job)} is next.`,
+  said: () => `Job ${named(job)} was put to the front.`,
 });
 
 /** @param {Target} job @returns {Action} */
@@ -60,7 +60,7 @@ const cancel = (job) => ({
   grave: true,
   perform: () => api.cancel(job.jobId),
   said: () =>
-    job.state === "running" ? `The worker of job ${named(job)} is told to stop.` : `Job ${named(job)} is cancelled.`,
+    job.state === "running" ? `The worker of job ${named(job)} was told to stop.` : `Job ${named(job)} was cancelled.`,
 });
 
 /** @param {Target} job @returns {Action} */
@@ -74,8 +74,9 @@ const remove = (job) => ({
   ],
   yes: "Remove the job",
   grave: true,
+  leaves: true,
   perform: () => api.remove(job.jobId),
-  said: () => `Job ${named(job)} is removed.`,
+  said: () => `Job ${named(job)} was removed.`,
 });
 
 /** @param {{code: string, projectId: string}} narrowed the fields' first values @param {number} failed @returns {Action} */
@@ -83,16 +84,17 @@ export const retryFailed = ({ code, projectId }, failed) => ({
   title: "Retry all failed jobs?",
   says: [
     `${count(failed)} failed or cancelled ${failed === 1 ? "job is" : "jobs are"} on record. Those that match are queued again with all their attempts, the newest 1,000 at most.`,
-    "Without a code all are meant but the cancelled ones.",
+    "With no code given, every failed job matches, and no cancelled one. For those give the code CANCELLED.",
   ],
   fields: [
     { name: "code", label: "Error code", value: code, hint: "any" },
     { name: "projectId", label: "Project", value: projectId, hint: "any" },
   ],
   yes: "Retry failed jobs",
+  wide: true,
   perform: (values) => api.retryFailed(Object.fromEntries(Object.entries(values).filter(([, value]) => value))),
   said: ({ retried, left }) =>
-    `${count(retried)} failed ${retried === 1 ? "job waits" : "jobs wait"} again${left ? `; ${count(left)} are left` : ""}.`,
+    `${count(retried)} failed ${retried === 1 ? "job was" : "jobs were"} queued again${left ? `; ${count(left)} are left` : ""}.`,
 });
 
 /** @returns {Action} */
@@ -100,9 +102,9 @@ export const pause = () => ({
   title: "Pause the queue?",
   says: ["Workers finish what they render and start nothing new. Jobs are still accepted, and wait.", "It stays paused until somebody resumes it."],
   yes: "Pause the queue",
-  grave: true,
+  wide: true,
   perform: api.pause,
-  said: () => "The queue is paused.",
+  said: () => "The queue was paused.",
 });
 
 /** @returns {Action} */
@@ -111,7 +113,7 @@ export const resume = () => ({
   says: ["Workers take up what waits, at once."],
   yes: "Resume the queue",
   perform: api.resume,
-  said: () => "The queue goes on.",
+  said: () => "The queue was resumed.",
 });
 
 /** @param {{id: string}} delivery @returns {Action} */

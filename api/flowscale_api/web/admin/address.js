@@ -27,8 +27,8 @@ export function addressOf(view) {
   return query ? `queues?${query}` : "queues";
 }
 
-/** Of the login page, which leads back here. */
+/** Of the login page, which says that a login has ended, and leads back here. */
 export function loginAddress() {
   const here = `queues${location.search}`;
-  return `login?next=${encodeURIComponent(here)}`;
+  return `login?next=${encodeURIComponent(here)}&ended=yes`;
 }

@@ -1,6 +1,6 @@
 /** A failure in words: its code, what happened, and what to do about it where the server's own words do not say. */
 
-import { make } from "../dom.js";
+import { make, prose } from "../dom.js";
 
 /** What to do about a call that failed, by its code. */
 const AFTER_CALLS = {
@@ -19,7 +19,7 @@ const AFTER_CALLS = {
 const AFTER_JOBS = {
   TIMEOUT_ERROR: "It took longer than it may. Give it less to do, or raise FLOWSCALE_RENDER_TIMEOUT.",
   NO_OUTPUT: "FFmpeg made no file. Read the log of the last attempt, then retry.",
-  EMPTY_OUTPUT: "Nothing was left to show. Look whether trim and timeline lie within the source.",
+  EMPTY_OUTPUT: "A retry asks for the same, and ends the same. It needs a new request, with another trim or timeline.",
   FFMPEG_EXIT_ERROR: "Read the log of the last attempt. The same file will most likely fail again.",
   FFMPEG_SPAWN_ERROR: "FFmpeg could not be started on that worker. Look at the worker, then retry.",
   INVALID_MEDIA: "The source cannot be read. It needs another file; a retry will not help.",
@@ -37,7 +37,7 @@ export const jobAdvice = (code) => AFTER_JOBS[/** @type {keyof AFTER_JOBS} */ (c
 /** @param {import("../http.js").ApiError} error @returns {Node[]} */
 export function faultOf(error) {
   const advice = AFTER_CALLS[/** @type {keyof AFTER_CALLS} */ (error.code)];
-  const words = [make("p", {}, make("strong", { className: "code", textContent: error.code }), ` ${error.message}`)];
+  const words = [make("p", {}, make("strong", { className: "code", textContent: error.code }), " ", ...prose(error.message))];
   if (advice) words.push(make("p", { textContent: advice }));
   return words;
 }

@@ -13,7 +13,7 @@ import { closeJob, refreshJob, showJob } from "./job-page.js";
 import { isMoving, refreshJobs, showJobs, wireJobs } from "./jobs.js";
 import { watchOverview } from "./live.js";
 import { mark } from "./marks.js";
-import { clearNotice, note } from "./notice.js";
+import { leaveNotice, note } from "./notice.js";
 import { logOut, openSession } from "./session.js";
 import { setClock } from "./times.js";
 import { showWarnings } from "./warnings.js";
@@ -50,6 +50,7 @@ function go(next, { trail: pages = [], replace = false } = {}) {
 function show() {
   const before = view;
   view = viewOf(location.search);
+  if (isElsewhere(before)) leaveNotice();
   const isJob = view.job !== "";
   document.body.dataset.view = isJob ? "job" : "list";
   byId("list-view").hidden = isJob;
@@ -66,6 +67,9 @@ function show() {
   void readList();
   if (before.job) byId("list-title").focus();
 }
+
+/** Whether another list or another job is looked at than before. @param {import("./address.js").View} before */
+const isElsewhere = (before) => before.job !== view.job || before.state !== view.state || before.q !== view.q;
 
 function leaveJob() {
   go({ ...view, job: "" }, { trail: trail() });
@@ -226,7 +230,6 @@ async function begin() {
   byId("home").addEventListener("click", (/** @type {MouseEvent} */ event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    clearNotice();
     go({ state: "", q: "", job: "" });
   });
   byId("log-out").addEventListener("click", async () => {

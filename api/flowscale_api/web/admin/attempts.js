@@ -1,4 +1,4 @@
-/** What was tried: each execution that ended, with its error and the last lines of its log. */
+/** What was tried: each execution that ended, with the last lines of its log, and its error where it is not the job's. */
 
 import { make } from "../dom.js";
 import { duration } from "../words.js";
@@ -10,14 +10,17 @@ export function attemptsOf(job) {
   const attempts = job.attempts ?? [];
   if (!attempts.length) return null;
   const title = make("h2", { id: "attempts-title", textContent: attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts` });
-  const list = make("ol", { className: "attempts" }, ...attempts.toReversed().map(attemptOf));
+  const list = make("ol", { className: "attempts" }, ...attempts.toReversed().map((/** @type {any} */ attempt) => attemptOf(attempt, job.error?.message)));
   const card = make("section", { className: "card" }, title, list);
   card.setAttribute("aria-labelledby", "attempts-title");
   return card;
 }
 
-/** @param {any} attempt */
-function attemptOf(attempt) {
+/**
+ * @param {any} attempt
+ * @param {string|undefined} said why the job ended, which stands above
+ */
+function attemptOf(attempt, said) {
   const shape = attempt.code === null || attempt.code === undefined ? "done" : attempt.code === "CANCELLED" ? "cancelled" : "error";
   const state = make("span", { className: "state" }, mark(shape), shape === "done" ? "Succeeded" : attempt.code);
   state.dataset.state = shape;
@@ -28,7 +31,7 @@ function attemptOf(attempt) {
     make("p", { className: "attempt-head" }, make("strong", { textContent: `No. ${attempt.number}` }), state),
     make("p", { className: "note" }, timeOf(attempt.startedAt), ` · took ${took} · ${attempt.worker}`),
   );
-  if (attempt.message) item.append(make("p", { className: "attempt-message", textContent: attempt.message }));
+  if (attempt.message && attempt.message !== said) item.append(make("p", { className: "attempt-message", textContent: attempt.message }));
   if (attempt.logsTail?.length) item.append(tail(attempt));
   return item;
 }

@@ -39,13 +39,14 @@ function row(delivery, readOnly, onDone) {
   const answered = delivery.lastStatus === null || delivery.lastStatus === undefined ? "" : ` · last answer ${delivery.lastStatus}`;
   const facts = make("p", { className: "note" }, timeOf(delivery.at), ` · ${tries}${answered}`);
   if (delivery.nextAt) facts.append(" · next try ", timeOf(delivery.nextAt));
-  const words = make("div", {}, state, facts);
+  const head = make("p", { className: "attempt-head" }, ...(delivery.host ? [make("strong", { className: "host", textContent: delivery.host })] : []), state);
+  const words = make("div", {}, head, facts);
   if (delivery.lastError) words.append(make("p", { className: "attempt-message", textContent: delivery.lastError }));
   if (delivery.lastAnswer) words.append(make("pre", { tabIndex: 0, textContent: delivery.lastAnswer }));
   const item = make("li", {}, words);
   if (readOnly) return item;
   const again = make("button", { type: "button", className: "small", id: `replay-${delivery.id}`, textContent: "Send again" });
-  again.setAttribute("aria-label", `Send again: webhook ${delivery.id}`);
+  again.setAttribute("aria-label", `Send again: webhook ${delivery.id}${delivery.host ? ` to ${delivery.host}` : ""}`);
   again.addEventListener("click", async () => {
     if ((await confirmed(replay(delivery))) !== null) onDone();
   });

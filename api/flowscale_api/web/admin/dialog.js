@@ -7,6 +7,8 @@
  * @property {string[]} says what will happen, a paragraph each
  * @property {string} yes the words of the button
  * @property {boolean} [grave] something is lost by it
+ * @property {boolean} [wide] it is about much at once; as what is grave, it is not one key away
+ * @property {boolean} [leaves] what is looked at is gone by it
  * @property {{name: string, label: string, value: string, hint: string}[]} [fields]
  * @property {(values: Record<string, string>) => Promise<any>} perform
  * @property {(answer: any) => string} said what was done, in words
@@ -43,7 +45,7 @@ export function confirmed(action) {
   fault.hidden = true;
   setWorking(false);
   dialog.showModal();
-  (action.grave ? no : yes).focus();
+  (action.grave || action.wide ? no : yes).focus();
   return new Promise((resolve) => {
     settle = resolve;
   });
@@ -71,7 +73,7 @@ async function perform(action) {
   fault.hidden = true;
   try {
     const answer = await action.perform(values);
-    note(action.said(answer));
+    note(action.said(answer), { stays: action.leaves });
     setWorking(false);
     close(answer);
   } catch (error) {

@@ -9,6 +9,7 @@ import { count, hourAndMinute } from "./times.js";
 
 const HEIGHT = 176;
 const LEFT = 34;
+const LABEL_WIDTH = 32; // of `14:05`
 const LANES = { flow: { top: 8, height: 80 }, depth: { top: 104, height: 50 } };
 
 /** @typedef {import("./admin-api.js").Point} Point */
@@ -68,7 +69,10 @@ function inWords(points) {
   const unread = points.filter(isUnread).length;
   if (unread === points.length) return "Nothing was read in the last hour.";
   const deepest = points.reduce((most, point) => ((point.waiting ?? -1) > (most.waiting ?? -1) ? point : most));
-  const words = [`${count(total("enqueued"))} came, ${count(total("done"))} done, ${count(total("error"))} failed`];
+  const came = total("enqueued");
+  const failed = total("error");
+  const words = [`${count(came)} ${came === 1 ? "job" : "jobs"} came, ${count(total("done"))} ended well, ${count(failed)} in error`];
+  if (failed) words[0] += " (one that is retried ends again)"; // so that these may be more than the jobs that came
   if (deepest.waiting) words.push(`at most ${count(deepest.waiting)} waiting, at ${hourAndMinute(deepest.at)}`);
   if (unread) words.push(`${unread} min without a reading`);
   return `${words.join("; ")}.`;
@@ -167,8 +171,10 @@ function hours(points, x, width) {
   const labels = [];
   points.forEach((point, index) => {
     if (new Date(Date.parse(point.at)).getMinutes() % 15 !== 0) return;
-    const anchor = x(index) > width - 36 ? "end" : "start";
-    labels.push(svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": anchor }, new Text(hourAndMinute(point.at))));
+    // Below its tick, or not at all: beside it, it would be read as another minute's.
+    if (x(index) + LABEL_WIDTH / 2 <= width) {
+      labels.push(svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": "middle" }, new Text(hourAndMinute(point.at))));
+    }
     labels.push(svg("path", { d: `M${x(index)} ${LANES.depth.top + LANES.depth.height}v5`, class: "grid" }));
   });
   return labels;

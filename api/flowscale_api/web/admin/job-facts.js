@@ -2,7 +2,7 @@
 
 import { make } from "../dom.js";
 import { duration, fileSize, pictureSize } from "../words.js";
-import { count, timeOf } from "./times.js";
+import { count, wholeTimeOf } from "./times.js";
 
 /** @typedef {[string, Node|string|null|undefined]} Fact */
 
@@ -23,10 +23,24 @@ function list(facts) {
   return make("dl", { className: "pairs" }, ...known.map(([term, value]) => make("div", {}, make("dt", { textContent: term }), make("dd", {}, /** @type {Node|string} */ (value)))));
 }
 
+/**
+ * How long it waited for its first start since it was queued last: when it was accepted, or retried by a person.
+ * @param {any} job
+ * @returns {number|null} ms; null where that is not known
+ */
+function waitOf(job) {
+  if (!job.startedAt) return null;
+  const started = Date.parse(job.startedAt);
+  const times = (/** @type {string} */ what) => (job.timeline ?? []).filter((/** @type {any} */ entry) => entry.what === what).map((/** @type {any} */ entry) => Date.parse(entry.at));
+  const queuedAgain = times("queued again").findLast((/** @type {number} */ at) => at <= started);
+  if (queuedAgain !== undefined) return started - queuedAgain;
+  const isFirst = !times("started").some((/** @type {number} */ at) => at < started);
+  return isFirst ? Math.max(0, started - Date.parse(job.createdAt)) : null;
+}
+
 /** @param {any} job */
 export function factsOf(job) {
-  const started = job.startedAt ? Date.parse(job.startedAt) : null;
-  const waited = started === null ? null : Math.max(0, started - Date.parse(job.createdAt));
+  const waited = waitOf(job);
   return card(
     "facts-title",
     "Facts",
@@ -35,11 +49,12 @@ export function factsOf(job) {
       ["Priority", job.priority],
       ["Place in line", job.queuePosition ? (job.queuePosition === 1 ? "next" : count(job.queuePosition)) : null],
       ["Worker", job.worker],
-      ["Asked for", timeOf(job.createdAt)],
+      ["Accepted", wholeTimeOf(job.createdAt)],
       ["Waited", waited === null ? null : duration(waited / 1000)],
-      ["Started", job.startedAt ? timeOf(job.startedAt) : null],
-      ["Ended", job.completedAt ? timeOf(job.completedAt) : null],
+      ["Started", job.startedAt ? wholeTimeOf(job.startedAt) : null],
+      ["Ended", job.completedAt ? wholeTimeOf(job.completedAt) : null],
       ["Took", job.durationMs === null || job.durationMs === undefined ? null : duration(job.durationMs / 1000)],
+      ["Trace", job.traceId ? make("code", { textContent: job.traceId }) : null],
     ]),
   );
 }
@@ -99,17 +114,27 @@ export function sourcesOf(job) {
   const sources = job.sources ?? [];
   if (!sources.length) return null;
   const items = sources.map((/** @type {any} */ source) =>
-    make("li", {}, make("p", { className: "source-name", textContent: source.key ?? source.url ?? "" }), source.probe ? list(probeFacts(source.probe)) : make("p", { className: "note", textContent: "Not looked at yet." })),
+    make("li", {}, make("p", { className: "source-name", textContent: source.key ?? source.url ?? "" }), source.probe ? list(probeFacts(source)) : make("p", { className: "note", textContent: "Not looked at yet." })),
   );
   return card("sources-title", sources.length === 1 ? "Source" : `${sources.length} sources`, make("ol", { className: "sources" }, ...items));
 }
 
 const OF_STREAMS = new Set(["kind", "codec", "width", "height", "pixelFormat", "frameRate", "frames", "channels", "sampleRate"]);
 
-/** What a worker found in a source, one line for each stream. @param {any} probe @returns {Fact[]} */
-function probeFacts(probe) {
-  const { container, durationMs, size, streams = [], ...rest } = probe;
-  const file = [container, durationMs && duration(durationMs / 1000), size && fileSize(size)].filter(Boolean).join(", ");
+/** Names of containers by FFmpeg's words, where one word means several. */
+const CONTAINERS = { mov: { mp4: "MP4", mov: "MOV", m4v: "MP4", "": "MP4 or MOV" }, matroska: { mkv: "Matroska", webm: "WebM", "": "Matroska or WebM" } };
+
+/** As its own name has it, if that may be true. @param {string} container @param {string} name */
+function containerWords(container, name) {
+  const kinds = /** @type {Record<string, string>|undefined} */ (CONTAINERS[/** @type {keyof CONTAINERS} */ (container)]);
+  const extension = name.split(".").pop()?.toLowerCase() ?? "";
+  return kinds ? (kinds[extension] ?? kinds[""]) : container;
+}
+
+/** What a worker found in a source, one line for each stream. @param {any} source @returns {Fact[]} */
+function probeFacts(source) {
+  const { container, durationMs, size, streams = [], ...rest } = source.probe;
+  const file = [container && containerWords(container, source.key ?? source.url ?? ""), durationMs && duration(durationMs / 1000), size && fileSize(size)].filter(Boolean).join(", ");
   return [
     ["File", file],
     ...streams.map((/** @type {any} */ stream) => [stream.kind === "audio" ? "Sound" : words(String(stream.kind)), streamWords(stream)]),

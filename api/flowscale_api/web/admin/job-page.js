@@ -13,6 +13,7 @@ import { confirmed } from "./dialog.js";
 import { askedFor, factsOf, sourcesOf } from "./job-facts.js";
 import { addLine, logOf } from "./job-log.js";
 import { mark, stateOf, stateWord } from "./marks.js";
+import { clearNotice } from "./notice.js";
 import { playerOf } from "./player.js";
 import { follow } from "./stream.js";
 import { timelineOf } from "./timeline.js";
@@ -32,6 +33,8 @@ let stream = null;
 let round = 0;
 let highest = 0;
 let timer = 0;
+/** The job's state by the last thing that was done to it, which the notice tells of; "" when nothing was. */
+let noticed = "";
 
 /**
  * @param {string} jobId
@@ -61,6 +64,7 @@ export function closeJob() {
   shown = null;
   shownId = "";
   highest = 0;
+  noticed = "";
   round += 1;
   byId("job-view").replaceChildren();
 }
@@ -74,6 +78,10 @@ async function read() {
     if (mine !== round) return;
     const before = shown && stateOf(shown);
     shown = job;
+    if (noticed && noticed !== stateOf(job)) {
+      noticed = "";
+      clearNotice();
+    }
     if (before && before !== stateOf(job)) announce(`The job is ${stateWord(stateOf(job)).toLowerCase()}`);
     draw(job);
     if (ENDED.includes(job.state)) {
@@ -159,12 +167,13 @@ function draw(job) {
 }
 
 /** @param {any} job */
-const labelOf = (job) => job.label || job.spec?.outputName || "Untitled";
+const labelOf = (job) => job.label || "Untitled";
 
 /** @param {any} job */
 function title(job) {
   const state = make("p", { className: "state big" }, mark(stateOf(job)), job.cancelRequested && job.state === "running" ? "Stopping" : stateWord(stateOf(job)));
   state.dataset.state = stateOf(job);
+  const heading = make("h1", { tabIndex: -1, id: "job-heading", textContent: labelOf(job) });
   const copy = copyButton("copy-id", "Copy id", job.jobId);
   const actions = make("div", { className: "actions" });
   if (frame.readOnly) actions.append(make("p", { className: "note", textContent: "Read only: this gateway changes nothing." }));
@@ -172,8 +181,12 @@ function title(job) {
   return make(
     "div",
     { className: "head job-title" },
-    make("div", { className: "job-words" }, make("h1", { tabIndex: -1, id: "job-heading", textContent: labelOf(job) }), make("p", { className: "job-id-line" }, make("code", { textContent: job.jobId }), copy)),
-    state,
+    make(
+      "div",
+      { className: "job-words" },
+      make("div", { className: "job-name" }, heading, state),
+      make("p", { className: "job-id-line" }, make("code", { textContent: job.jobId }), copy),
+    ),
     actions,
   );
 }
@@ -183,9 +196,11 @@ function actionButton({ words, action }) {
   const button = make("button", { type: "button", id: `do-${words.toLowerCase()}`, textContent: words });
   if (action.grave) button.classList.add("grave-quiet");
   button.addEventListener("click", async () => {
+    noticed = "";
     const answer = await confirmed(action);
     if (answer === null) return;
-    if (words === "Remove") return frame.onGone();
+    if (action.leaves) return frame.onGone();
+    noticed = stateOf(answer.job);
     await read();
     document.getElementById("job-heading")?.focus();
   });

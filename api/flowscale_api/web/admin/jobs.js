@@ -9,7 +9,7 @@ import { faultPanel } from "./advice.js";
 import { mark, stateOf, stateWord } from "./marks.js";
 import { ageOf, count } from "./times.js";
 
-const COLUMNS = ["State", "Job", "Project", "Created", "Time", "Worker", "Tries", "Error"];
+const COLUMNS = ["State", "Job", "Project", "Created", "Time", "Tries", "Details"];
 
 /** @typedef {import("./admin-api.js").JobRow} JobRow */
 
@@ -186,18 +186,23 @@ function fill(row, job) {
   row.said = said;
   row.state = job.state;
   const state = stateOf(job);
-  const [stateCell, , project, created, time, worker, tries, error] = row.cells;
+  const [stateCell, , project, created, time, tries, details] = row.cells;
   row.element.dataset.state = state;
   stateCell.replaceChildren(stateElement(job));
   row.link.textContent = job.label || "Untitled";
   project.textContent = job.projectId ?? "";
   created.replaceChildren(ageOf(Date.parse(job.createdAt), "ago"));
   time.replaceChildren(...timeWords(job));
-  worker.textContent = job.worker ?? "";
-  worker.title = job.worker ?? "";
   tries.textContent = job.attempts ? String(job.attempts) : "";
-  error.replaceChildren(...(job.error && state !== "cancelled" ? [make("strong", { className: "code", textContent: job.error.code }), " ", job.error.message] : []));
-  error.title = job.error?.message ?? "";
+  details.replaceChildren(...detailsOf(job));
+  details.title = job.error?.message ?? "";
+}
+
+/** Who renders it, or why it failed. @param {JobRow} job @returns {Node[]} */
+function detailsOf(job) {
+  if (job.worker) return [make("p", { className: "on-worker", textContent: `on ${job.worker}` })];
+  if (!job.error || stateOf(job) === "cancelled") return [];
+  return [make("p", { className: "why" }, make("strong", { className: "code", textContent: job.error.code }), ` ${job.error.message}`)];
 }
 
 /** @param {JobRow} job */

@@ -8,6 +8,10 @@ let aheadMs = 0;
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minute = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const moment = new Intl.DateTimeFormat("en-GB", {
+  ...{ day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  timeZoneName: "short",
+});
 const whole = new Intl.NumberFormat("en");
 
 /** @param {string} now what the server's clock says just now */
@@ -37,8 +41,17 @@ export function age(ms) {
   return hours < 48 ? elapsed(ms / 1000) : `${Math.floor(hours / 24)} days`;
 }
 
+/** `29 Nov 2026, 14:05:12 UTC`: in this browser's zone. @param {string} iso */
+export const wholeInstant = (iso) => moment.format(Date.parse(iso));
+
+/** The name of this browser's zone. */
+export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** With its day and zone beside it, for who points at it. @param {string} iso */
+export const timeOf = (iso) => make("time", { dateTime: iso, title: wholeInstant(iso), textContent: instant(iso) });
+
 /** @param {string} iso */
-export const timeOf = (iso) => make("time", { dateTime: iso, title: iso, textContent: instant(iso) });
+export const wholeTimeOf = (iso) => make("time", { dateTime: iso, title: iso, textContent: wholeInstant(iso) });
 
 /**
  * An age that grows by itself.
@@ -46,7 +59,7 @@ export const timeOf = (iso) => make("time", { dateTime: iso, title: iso, textCon
  * @param {string} [behind] what is said after it, as in `ago`
  */
 export function ageOf(sinceMs, behind = "") {
-  const element = make("time", { dateTime: new Date(sinceMs).toISOString(), title: instant(new Date(sinceMs).toISOString()) });
+  const element = make("time", { dateTime: new Date(sinceMs).toISOString(), title: wholeInstant(new Date(sinceMs).toISOString()) });
   element.dataset.since = String(sinceMs);
   element.dataset.behind = behind;
   tick(element);

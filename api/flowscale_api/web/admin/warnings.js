@@ -17,7 +17,7 @@ export function showWarnings({ server, warnings }) {
 
 /** @param {import("./admin-api.js").Overview["server"]} server */
 function inWords(server) {
-  if (server.kind === "memory") return "Queue in memory: its jobs end with this process";
+  if (server.kind === "memory") return "Queue in memory"; // what that means is the warning's to say
   const memory = server.memoryBytes === null ? "memory not known" : `${fileSize(server.memoryBytes)} used`;
   const limit = server.memoryLimitBytes ? `of ${fileSize(server.memoryLimitBytes)}` : "";
   const name = server.version ?? "redis"; // it says which one it is: `redis 7.0.15`, `valkey 8.1.1`

@@ -8,6 +8,7 @@ const go = /** @type {HTMLButtonElement} */ (document.getElementById("go"));
 const fault = /** @type {HTMLElement} */ (document.getElementById("fault"));
 
 goOnIfLoggedIn();
+if (new URLSearchParams(location.search).has("ended")) sayThatItEnded();
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -36,8 +37,8 @@ show.addEventListener("click", () => {
  * so this one asks again. */
 async function goOnIfLoggedIn() {
   try {
-    const answer = await fetch("../api/admin/session");
-    if (answer.ok) location.replace(following());
+    const answer = await fetch("login.json", { cache: "no-store" });
+    if (answer.ok && (await answer.json()).loggedIn) location.replace(following());
   } catch {
     return; // what is wrong is said when somebody logs in
   }
@@ -59,9 +60,20 @@ async function logIn(text) {
   }
 }
 
-/** @param {string} sentence */
+/** Whoever was sent here from a page learns why. */
+function sayThatItEnded() {
+  const ended = /** @type {HTMLElement} */ (document.getElementById("ended"));
+  ended.hidden = false;
+}
+
+/** @param {string} sentence in which code stands in backticks */
 function tell(sentence) {
-  fault.textContent = sentence;
+  const parts = sentence.split("`").map((text, index) => {
+    const part = document.createElement(index % 2 ? "code" : "span");
+    part.textContent = text;
+    return part;
+  });
+  fault.replaceChildren(...(sentence ? parts : []));
   key.setAttribute("aria-invalid", String(sentence !== ""));
 }
 
