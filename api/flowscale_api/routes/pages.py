@@ -16,7 +16,7 @@ from flowscale_api.description.reference import POLICY, reference_page
 from flowscale_api.files.page_files import page_files, with_origins
 from flowscale_api.schemas import About, json_answer
 
-LOOKS = ("GET", "HEAD")
+LOOKS = ["GET", "HEAD"]
 """What every page takes."""
 
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:"
