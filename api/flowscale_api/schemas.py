@@ -220,8 +220,8 @@ class JobFacts(Shape):
     cancel_requested: bool
     queue_position: int | SkipJsonSchema[None] = absent("While queued; from 1.")
     waits_for: WaitsFor | SkipJsonSchema[None] = absent(
-        "While queued, when nothing will start it as things are: `resume`, the queue is paused; `worker`, none that "
-        "can render is there."
+        "While queued, when its turn alone would not start it: `resume`, the queue is paused; `worker`, none that can "
+        "render is there, be it that one is still to start."
     )
     attempts: list[JobAttempt]
 

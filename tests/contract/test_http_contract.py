@@ -81,9 +81,11 @@ def test_job_from_queued_to_done(fresh: Running) -> None:
     assert queued == {
         "ok": True,
         "jobId": job_id,
+        "label": "clip.mp4",
         "status": "queued",
         "progressPct": 0,
         "logsTail": [],
+        "waitsFor": "worker",
         "priority": "low",
         "projectId": "p-1",
         "cancelRequested": False,
