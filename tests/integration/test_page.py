@@ -156,7 +156,9 @@ def test_refused_file_is_explained_in_the_servers_words(seen: Visit, tmp_path: P
     letter.write_text("Dear reader, this is no video.\n" * 40)
     page = seen.page
     choose(page, letter)
-    expect(page.get_by_text("This does not look like a video or a picture that can be rendered")).to_be_visible()
+    none = page.locator("#preview-none")
+    expect(none).to_contain_text("This does not look like a video or a picture that can be rendered")
+    expect(none).to_be_visible()
     with page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
         press_render(page)
 

@@ -14,7 +14,9 @@ from flowscale_api.description.options import option_rows
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 25%, transparent); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-body { overflow-wrap: anywhere; }
+body { overflow-wrap: anywhere; background: Canvas; color: CanvasText; }
+a { color: #0c6b61; }
+@media (prefers-color-scheme: dark) { a { color: #6fcdbf; } }
 h2 { margin: 2.5rem 0 .5rem; }
 section { border-top: 1px solid var(--line); padding: .75rem 0; }
 h3 { font: 600 1rem ui-monospace, monospace; margin: 0; }
@@ -107,11 +109,16 @@ def _section(document: dict[str, Any], method: str, path: str, operation: dict[s
         example = _resolved(document, schema)["examples"][0]
         command = f"curl -H 'Content-Type: application/json' $SERVER{path} -d '{json.dumps(example, indent=2)}'"
         yield f"<p>Body:</p>{_table(list(option_rows(document, schema)))}"
-        yield f"<p>For example:</p><pre>{escape(command)}</pre>"
+        yield f"<p>For example:</p>{_lines(command)}"
     yield _table([(status, response["description"]) for status, response in operation["responses"].items()])
     if (example := _answer_example(document, operation)) is not None:
-        yield f"<p>Answer, for example:</p><pre>{escape(json.dumps(example, indent=2))}</pre>"
+        yield f"<p>Answer, for example:</p>{_lines(json.dumps(example, indent=2))}"
     yield "</section>"
+
+
+def _lines(text: str) -> str:
+    """As they are; what is wider than the screen is scrolled, by the keyboard too."""
+    return f'<pre tabindex="0">{escape(text)}</pre>'
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
