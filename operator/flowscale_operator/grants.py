@@ -114,9 +114,11 @@ class Grants:
                 del self._leaving[name]
 
     def adopt(self, names: Collection[str]) -> None:
-        """Workers that drain and whose removal is under way, whoever asked them."""
+        """Workers whose removal is under way, whoever asked them, or nobody did: they are renewed at once."""
         now = self._clock.monotonic()
-        self._leaving |= {name: now for name in names if name not in self.all}
+        if fresh := set(names) - self.all:
+            self._leaving |= dict.fromkeys(fresh, now)
+            self._renewed_at = float("-inf")
 
     def renewal_due(self, in_doubt: bool) -> bool:
         """Whether those that leave, and those that may, want another TTL_SECONDS."""

@@ -143,12 +143,12 @@ class Scaler:
         self._desired = None if decision is None else decision.wanted
         self._may_act = alone and standing.may_act
         if world.leadership.leading:
-            self._renew_if_due()
             mine = pods is not None and alone and owner.key == self.spec.key
             if pods is not None and mine:
                 self._see_to_pods(view, pods)
             else:
                 self._grants.guarded = frozenset()
+            self._renew_if_due()
             if mine and self._fence_due() and not self._acting.busy:
                 self._acting.start(self._close_fence())
             elif decision is not None and self._may_act:
@@ -239,6 +239,9 @@ class Scaler:
         self._busy_at |= dict.fromkeys(view.busy, now)
         self._busy_at = {name: at for name, at in self._busy_at.items() if now - at < marks.REST_SECONDS}
         self._grants.forget_gone(pods)
+        # Others may have been chosen than those who agreed: by a person, or because one that agreed became ready before
+        # another did. Until their signal comes they are not to begin a job.
+        self._grants.adopt([name for name, pod in pods.items() if pod.terminating])
         removal_pending = self._seen is not None and sum(pod.counts for pod in pods.values()) > self._seen.replicas
         if removal_pending:
             # Its controller may be away for longer than ours was. Whoever is released now may be given a job, and then

@@ -24,7 +24,8 @@ def busy_removals(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any
 
 
 def late_starts(removals: Mapping[str, float], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each job that a worker began whose end had begun, as was seen by then."""
+    """A sentence for each job that a worker began whose end had begun, as was seen by then. No fault: it has all its
+    grace for it."""
     return [
         f"{pod} began {job['jobId']} {moment(attempt['startedAt']) - at:.1f} s after it was removed"
         for job in jobs

@@ -23,3 +23,19 @@ async def test_those_that_leave_are_given_no_job_however_many_follow_them() -> N
             await grants.renew(in_doubt=False)
         assert queue.fetch("worker", 0, group="first") is None
     assert queue.fetch("worker", 0, group="nobody asked it") is not None
+
+
+async def test_those_that_go_unasked_are_asked_at_once() -> None:
+    clock = FakeClock()
+    queue = MemoryQueue(QueuePolicy(), clock)
+    grants = Grants(queue, clock)
+    await grants.ask(["asked"])
+    grants.removed()
+    assert not grants.renewal_due(in_doubt=False)
+    grants.adopt(["asked", "another"])
+    assert grants.renewal_due(in_doubt=False)
+    await grants.renew(in_doubt=False)
+    grants.adopt(["another"])
+    assert not grants.renewal_due(in_doubt=False)
+    await queue.enqueue(a_job())
+    assert queue.fetch("worker", 0, group="another") is None
