@@ -53,10 +53,14 @@ def _log(cluster: Cluster, pod: Any, container: str, *, before: bool) -> str:
     """What the container wrote, or the one before its restart; or why that cannot be had."""
     where = (pod.metadata.name, pod.metadata.namespace)
     try:
-        wrote: str = cluster.core.read_namespaced_pod_log(*where, container=container, previous=before, tail_lines=5000)
+        # As bytes: the client would give their representation for a text.
+        wrote = cluster.core.read_namespaced_pod_log(
+            *where, container=container, previous=before, tail_lines=5000, _preload_content=False
+        )
     except ApiException as error:
         return f"{error}\n"
-    return wrote
+    text: bytes = wrote.data
+    return text.decode(errors="replace")
 
 
 def _said(cluster: Cluster, *words: str) -> str:

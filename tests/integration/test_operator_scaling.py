@@ -59,6 +59,17 @@ def test_while_nothing_happens_nothing_is_written(place: Site) -> None:
     assert operator.ask("/healthz") == (200, "ok")
 
 
+def test_a_worker_that_a_person_removes_is_given_nothing_more(place: Site) -> None:
+    place.respec(scaleDown={"idleSeconds": 3600})
+    place.leading()
+    place.start(2)
+    place.workers.finish_all()
+    idle, other = (pod["metadata"]["name"] for pod in place.cluster.pods("worker"))
+    place.api.change("pods", idle, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    until(lambda: idle in place.draining(), lambda: str(place.demand()))
+    assert other not in place.draining()
+
+
 def test_busy_workers_are_marked_and_the_marks_go(place: Site) -> None:
     place.respec(scaleDown={"idleSeconds": 3600})
     place.leading()
