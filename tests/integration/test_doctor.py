@@ -419,7 +419,7 @@ def test_a_queue_that_is_held_up(own_redis: RedisServer, tmp_path: Path) -> None
     assert code == 0
     assert rows["queue.handing-out"]["verdict"] == "warn"
     assert rows["queue.round-trip"]["verdict"] == "ok"
-    assert keys_in(own_redis) == 1  # the pause
+    assert keys_in(own_redis) == 2  # the pause, and that the audit log has it
 
 
 @pytest.mark.parametrize(
