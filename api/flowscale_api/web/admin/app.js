@@ -22,7 +22,7 @@ import { showWorkers } from "./workers.js";
 const LIST_EVERY_MS = 2000; // at most, while the queue moves
 const PROGRESS_EVERY_MS = 4000; // of jobs in the list that run
 const HOUR_EVERY_MS = 60_000;
-const TYPING_MS = 120;
+const TYPING_MS = 60;
 
 let view = viewOf(location.search);
 /** @type {import("./admin-api.js").Overview|null} */
