@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from flowscale.clocks import SystemClock
-from flowscale.errors import FlowScaleError, SettingsError
+from flowscale.errors import FlowScaleError, QueueUnavailable, SettingsError
 from flowscale.queues.admin_view import AuditEntry, GatewayQueue
 from flowscale.queues.base import Figures, JobQueue, QueuePolicy
 from flowscale.settings import Settings
@@ -126,7 +126,7 @@ def with_queue(ask: Callable[[GatewayQueue], Awaitable[_Answer]]) -> _Answer:
 
 
 def steer(action: str, target: str | None, ask: Callable[[GatewayQueue], Awaitable[_Answer]]) -> _Answer:
-    """As `with_queue`; and the audit log has it, as it has what people do on the page."""
+    """As `with_queue`; and the audit log has it, as it has what people do on the page, unless the queue is away."""
 
     async def run(jobs: GatewayQueue) -> _Answer:
         actor, outcome = f"{user_name()} by the command line at {socket.gethostname()}", "ok"
@@ -136,6 +136,15 @@ def steer(action: str, target: str | None, ask: Callable[[GatewayQueue], Awaitab
             outcome = error.code
             raise
         finally:
-            await jobs.add_audit(AuditEntry(SystemClock().now_ms(), actor, action, target, outcome, "-"))
+            if outcome != QueueUnavailable.code:
+                await _write_down(jobs, AuditEntry(SystemClock().now_ms(), actor, action, target, outcome, "-"))
 
     return with_queue(run)
+
+
+async def _write_down(jobs: GatewayQueue, entry: AuditEntry) -> None:
+    """What was done is done, whether or not it can be written down."""
+    try:
+        await jobs.add_audit(entry)
+    except QueueUnavailable as error:
+        say(f"warning: the audit log lacks this: {error.message}")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from redis.exceptions import ResponseError
 
 from contract.queue_harness import POLICY, OpenQueue, enqueue, fetch, fetch_all
 from contract.test_redis_queue import RedisHarness
@@ -41,7 +40,7 @@ class Halted:
                 if not halted and self._is_step(batch):
                     halted = True
                     await meanwhile()
-                batch = driven.send([self._answer(*each.words) for each in batch])
+                batch = driven.send(self._answers(batch))
         except StopIteration as ended:
             assert halted
             answer: _Answer = ended.value
@@ -50,11 +49,12 @@ class Halted:
     def _is_step(self, batch: Batch) -> bool:
         return any("local function enter(" in each.text for each in batch)
 
-    def _answer(self, *words: str | bytes | int) -> object:
-        try:
-            return self._client.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py's own gap
-        except ResponseError as error:
-            return error
+    def _answers(self, batch: Batch) -> list[object]:
+        """Errors among them as values."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for each in batch:
+                pipeline.execute_command(*each.words)  # type: ignore[no-untyped-call]  # redis-py gives it no types
+            return list(pipeline.execute(raise_on_error=False))
 
 
 def in_lines(harness: RedisHarness) -> list[bytes | str]:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from integration.accessibility import Axe, install_axe
+from integration.admin_site import AdminSite
 from integration.browser import chromium
 from integration.frontend import Frontend
 from integration.leased import Stage
@@ -51,6 +52,13 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
 def stage(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Stage:
     """A queue and a storage for a module's tests."""
     return Stage(tmp_path_factory.mktemp("stage"), redis_server)
+
+
+@pytest.fixture
+def site(stage: Stage) -> Iterator[AdminSite]:
+    """A gateway with the page of the queue."""
+    with AdminSite(stage) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fault_proxy import FaultProxy
@@ -30,12 +28,6 @@ from integration.leased import Stage
 from redis_server import RedisServer
 
 WIDTHS = (390, 1440)
-
-
-@pytest.fixture
-def site(stage: Stage) -> Iterator[AdminSite]:
-    with AdminSite(stage) as made:
-        yield made
 
 
 def expect_no_sideways_scroll(page: Page) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 
 import httpx2
-import pytest
 from playwright.sync_api import Browser, expect
 
 from integration.accessibility import Axe
@@ -15,12 +13,6 @@ from integration.admin_site import SOON_MS, AdminSite, expect_live, log_in
 from integration.browser import visit
 from integration.leased import Stage
 from integration.program import FLOWSCALE
-
-
-@pytest.fixture
-def site(stage: Stage) -> Iterator[AdminSite]:
-    with AdminSite(stage) as made:
-        yield made
 
 
 def keys(site: AdminSite, *words: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from integration.accessibility import Axe
@@ -25,12 +23,6 @@ from integration.admin_site import (
 from integration.leased import Stage
 from integration.prefix_proxy import PrefixProxy
 from integration.processes import until
-
-
-@pytest.fixture
-def site(stage: Stage) -> Iterator[AdminSite]:
-    with AdminSite(stage) as made:
-        yield made
 
 
 def facts(page: Page) -> Locator:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Browser, expect
 
 from integration.accessibility import Axe
@@ -16,12 +13,6 @@ from integration.test_admin_page import expect_no_sideways_scroll
 from redis_server import RedisServer
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-
-
-@pytest.fixture
-def site(stage: Stage) -> Iterator[AdminSite]:
-    with AdminSite(stage) as made:
-        yield made
 
 
 def test_page_asked_for_while_the_queue_is_away_says_so_and_comes_by_itself(
